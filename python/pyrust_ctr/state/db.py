@@ -1,0 +1,145 @@
+"""The state database: SQLite in WAL mode, shared by any number of threads and processes.
+
+Metadata only. Content is in files that were put in place before their row was written, and whose row goes before they
+do: a killed process leaves files without a row, which the next comer sweeps, and never a row without its files.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pyrust_ctr.errors import NoSpace, PermissionDenied, StateError
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE images (
+        id              TEXT PRIMARY KEY,         -- digest of the config
+        manifest_digest TEXT NOT NULL,
+        manifest_type   TEXT NOT NULL,
+        platform        TEXT NOT NULL,            -- os/arch[/variant]
+        layers          TEXT NOT NULL,            -- JSON list of diff ids, bottom first
+        size_bytes      INTEGER NOT NULL,         -- unpacked
+        created_at_ns   INTEGER NOT NULL,         -- from the config, 0 when it has none
+        pulled_at_ns    INTEGER NOT NULL,
+        kind            TEXT NOT NULL DEFAULT 'layers'   -- layers | host
+    ) STRICT;
+    CREATE TABLE image_references (
+        name     TEXT PRIMARY KEY,                -- canonical `registry/path:tag` or `registry/path@digest`
+        image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX image_references_by_image ON image_references(image_id);
+    CREATE TABLE containers (
+        id            TEXT PRIMARY KEY,
+        name          TEXT NOT NULL UNIQUE,
+        image_id      TEXT NOT NULL,
+        image_name    TEXT NOT NULL,              -- as the user wrote it
+        created_at_ns INTEGER NOT NULL,
+        config        TEXT NOT NULL,              -- JSON of models.container.ContainerConfig
+        auto_remove   INTEGER NOT NULL DEFAULT 0,
+        owner_pid     INTEGER,                    -- of a transient container: who made it …
+        owner_start   INTEGER                     -- … and that process's start time (clock ticks)
+    ) STRICT;
+    CREATE INDEX containers_by_image ON containers(image_id);
+    """,
+)
+
+_BUSY_TIMEOUT_S = 30.0
+
+
+class Database:
+    """Connections to one database file, one a thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._all: list[sqlite3.Connection] = []
+        self._guard = threading.Lock()
+
+    def connection(self) -> sqlite3.Connection:
+        """This thread's connection, opened and migrated on first use."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._open()
+            self._local.connection = connection
+            with self._guard:
+                self._all.append(connection)
+        return connection
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A short write transaction (`BEGIN IMMEDIATE`); rolled back when the body raises."""
+        connection = self.connection()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.Error as cause:
+            raise self._translate(cause) from cause
+
+    def read(self, sql: str, parameters: tuple[object, ...] = ()) -> list[sqlite3.Row]:
+        """Rows of one query."""
+        try:
+            return self.connection().execute(sql, parameters).fetchall()
+        except sqlite3.Error as cause:
+            raise self._translate(cause) from cause
+
+    def close(self) -> None:
+        """Closes every connection; the object can be used again."""
+        with self._guard:
+            connections, self._all = self._all, []
+        self._local = threading.local()
+        for connection in connections:
+            connection.close()
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(
+                self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute("PRAGMA foreign_keys=ON")
+            self._migrate(connection)
+        except sqlite3.Error as cause:
+            raise self._translate(cause) from cause
+        return connection
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == len(MIGRATIONS):
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version > len(MIGRATIONS):
+                raise StateError(
+                    f"the state in `{self._path}` was written by a newer version of pyrust-ctr",
+                    hint="Upgrade this installation, or use another state directory.",
+                )
+            for script in MIGRATIONS[version:]:
+                for statement in script.split(";"):
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    def _translate(self, cause: sqlite3.Error) -> NoSpace | PermissionDenied | StateError:
+        name = getattr(cause, "sqlite_errorname", "")
+        if name == "SQLITE_FULL":
+            return NoSpace(f"no space left to write the state database `{self._path}`")
+        if name in {"SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM"}:
+            return PermissionDenied(f"cannot open the state database `{self._path}`: {cause}")
+        return StateError(f"the state database `{self._path}` cannot be used: {cause}")

@@ -1,0 +1,1 @@
+//! Unpacking whole archives into a scratch directory (`load`).

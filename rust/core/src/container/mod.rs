@@ -1,0 +1,1 @@
+//! Starting containers and talking to their shims.

@@ -1,0 +1,1 @@
+//! The kernel features that the engine uses, and whether they are here.

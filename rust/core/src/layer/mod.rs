@@ -1,0 +1,1 @@
+//! Layers: applying archives, whiteouts, the store.

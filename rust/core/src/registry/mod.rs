@@ -1,0 +1,1 @@
+//! Transport to registries that speak the OCI distribution API.

@@ -1,0 +1,1 @@
+//! Compiling system call filters to BPF.

@@ -1,0 +1,26 @@
+//! The door between Python and the core: functions take plain values, call the core through [`gate::enter`], and hand
+//! back small frozen objects. Nothing is decided here.
+
+#![forbid(unsafe_code)]
+#![allow(missing_docs, reason = "the Python stub `_core.pyi` documents this module")]
+
+use pyo3::prelude::*;
+
+mod containers;
+mod gate;
+mod registry;
+mod store;
+
+#[pymodule]
+mod _core {
+    use super::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        gate::register(module)?;
+        store::register(module)?;
+        registry::register(module)?;
+        containers::register(module)
+    }
+}

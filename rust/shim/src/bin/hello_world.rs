@@ -1,0 +1,2 @@
+//! The program of the built-in image `hello-world`.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Supervisor of one container.
+fn main() {}

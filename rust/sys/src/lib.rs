@@ -1,0 +1,1 @@
+//! System calls that rustix lacks, behind safe types. This crate exists so that every other crate may forbid `unsafe`.
