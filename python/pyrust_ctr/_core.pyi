@@ -293,7 +293,9 @@ def start_container(
     `mount_failed`, `limit_refused`, `namespace_gone`, `kernel_feature_missing`, `shim_lost`.
     """
 
-def run_container(container_dir: str, trash_dir: str, spec_json: bytes, *, input: bytes | None = None) -> RunOutcome:
+def run_container(
+    container_dir: str, trash_dir: str, spec_json: bytes, *, input: bytes | None = None
+) -> RunOutcome:
     """Creates, starts and waits: the fast path of `Engine.run`. The spec's stdio mode is `direct`; the core makes the
     three pipes, feeds `input` and collects output until the container ended and its streams are drained."""
 

@@ -1,45 +1,45 @@
 """The exceptions of pyrust_ctr. All of them are raised with one sentence and carry a stable `code`.
 
-    Error                                code                     exit status of the command line
-    ├── InvalidArgument                  invalid_argument         125
-    │   ├── InvalidReference             invalid_reference
-    │   └── UnsupportedOption            unsupported_option
-    ├── NotFound                         not_found                125
-    │   ├── ImageNotFound                image_not_found
-    │   └── ContainerNotFound            container_not_found
-    ├── Conflict                         conflict                 125
-    │   ├── NameInUse                    name_in_use
-    │   ├── ContainerRunning             container_running
-    │   ├── ContainerNotRunning          container_not_running
-    │   └── ImageInUse                   image_in_use
-    ├── RegistryError                    registry_error           125
-    │   ├── RegistryUnreachable          registry_unreachable
-    │   ├── Unauthorized                 unauthorized
-    │   └── ManifestUnknown              manifest_unknown
-    ├── ContentError                     content_error            125
-    │   ├── DigestMismatch               digest_mismatch
-    │   ├── SizeMismatch                 size_mismatch
-    │   ├── MalformedArchive             malformed_archive
-    │   ├── HostileArchive               hostile_archive
-    │   ├── TooLarge                     too_large
-    │   └── PlatformMismatch             platform_mismatch
-    ├── StartError                       start_error              125
-    │   ├── CommandNotFound              command_not_found        127
-    │   ├── CommandNotExecutable         command_not_executable   126
-    │   ├── UnknownUser                  unknown_user
-    │   ├── BadWorkingDirectory          bad_working_directory
-    │   ├── MountFailed                  mount_failed
-    │   ├── LimitRefused                 limit_refused
-    │   └── NamespaceGone                namespace_gone
-    ├── SystemError_                     system_error             125
-    │   ├── NoSpace                      no_space
-    │   ├── PermissionDenied             permission_denied
-    │   ├── KernelFeatureMissing         kernel_feature_missing
-    │   ├── ShimLost                     shim_lost
-    │   └── StateError                   state_error
-    ├── Cancelled                        cancelled                125
-    ├── TimedOut                         timed_out                125
-    └── ProcessFailed                    process_failed           (the program's own; raised by `check=True`)
+Error                                code                     exit status of the command line
+├── InvalidArgument                  invalid_argument         125
+│   ├── InvalidReference             invalid_reference
+│   └── UnsupportedOption            unsupported_option
+├── NotFound                         not_found                125
+│   ├── ImageNotFound                image_not_found
+│   └── ContainerNotFound            container_not_found
+├── Conflict                         conflict                 125
+│   ├── NameInUse                    name_in_use
+│   ├── ContainerRunning             container_running
+│   ├── ContainerNotRunning          container_not_running
+│   └── ImageInUse                   image_in_use
+├── RegistryError                    registry_error           125
+│   ├── RegistryUnreachable          registry_unreachable
+│   ├── Unauthorized                 unauthorized
+│   └── ManifestUnknown              manifest_unknown
+├── ContentError                     content_error            125
+│   ├── DigestMismatch               digest_mismatch
+│   ├── SizeMismatch                 size_mismatch
+│   ├── MalformedArchive             malformed_archive
+│   ├── HostileArchive               hostile_archive
+│   ├── TooLarge                     too_large
+│   └── PlatformMismatch             platform_mismatch
+├── StartError                       start_error              125
+│   ├── CommandNotFound              command_not_found        127
+│   ├── CommandNotExecutable         command_not_executable   126
+│   ├── UnknownUser                  unknown_user
+│   ├── BadWorkingDirectory          bad_working_directory
+│   ├── MountFailed                  mount_failed
+│   ├── LimitRefused                 limit_refused
+│   └── NamespaceGone                namespace_gone
+├── SystemError_                     system_error             125
+│   ├── NoSpace                      no_space
+│   ├── PermissionDenied             permission_denied
+│   ├── KernelFeatureMissing         kernel_feature_missing
+│   ├── ShimLost                     shim_lost
+│   └── StateError                   state_error
+├── Cancelled                        cancelled                125
+├── TimedOut                         timed_out                125
+└── ProcessFailed                    process_failed           (the program's own; raised by `check=True`)
 """
 
 from __future__ import annotations
@@ -245,7 +245,7 @@ class NamespaceGone(StartError):
     code = "namespace_gone"
 
 
-class SystemError_(Error):  # noqa: N801, N818 - `SystemError` is a builtin
+class SystemError_(Error):  # noqa: N801 - `SystemError` is a builtin
     """The machine failed or lacks something."""
 
     code = "system_error"
