@@ -294,7 +294,7 @@ class TimedOut(Error):
 
 
 class ProcessFailed(Error):
-    """The program ended with a status other than 0 and `check=True` was asked for; `result` has everything."""
+    """The program ended with a status other than 0 and `check=True` was asked for; `result` says all."""
 
     code = "process_failed"
 

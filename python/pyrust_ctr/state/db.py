@@ -1,7 +1,8 @@
 """The state database: SQLite in WAL mode, shared by any number of threads and processes.
 
-Metadata only. Content is in files that were put in place before their row was written, and whose row goes before they
-do: a killed process leaves files without a row, which the next comer sweeps, and never a row without its files.
+Metadata only. Content is in files that were put in place before their row was written, and whose row goes
+before they do: a killed process leaves files without a row, which the next comer sweeps, and never a row
+without its files.
 """
 
 from __future__ import annotations
