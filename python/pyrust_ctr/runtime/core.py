@@ -1,17 +1,18 @@
-"""The runtime on the compiled core. The only module that imports `_core`; every call translates its errors."""
+"""The runtime on the compiled core: the only module that imports `_core`, and it translates every error."""
 
 # What each method promises is written once, in `_core.pyi`.
-# ruff: noqa: D102, A002
 
 from __future__ import annotations
 
 from functools import wraps
-from typing import ParamSpec, TypeVar, TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from pyrust_ctr import _core, paths
 from pyrust_ctr.runtime.errors import exception_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyrust_ctr.runtime.interface import (
         Attachment,
         ExecExit,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
         StartedExec,
         Store,
     )
-    from collections.abc import Callable
 
 P = ParamSpec("P")
 T = TypeVar("T")

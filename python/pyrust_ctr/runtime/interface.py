@@ -1,7 +1,6 @@
 """What the services need from the compiled core, as protocols: `core` provides it, tests bring a fake."""
 
 # What each method promises is written once, in `_core.pyi`.
-# ruff: noqa: D102, A002
 
 from __future__ import annotations
 
