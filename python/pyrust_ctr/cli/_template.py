@@ -1,6 +1,7 @@
 """The part of Go's templates that `--format` needs.
 
-{{.Field}} {{.A.B}} {{json .X}} {{upper .X}} {{lower .X}} {{title .X}} {{len .X}} {{index .X "key"}} {{join .X ","}}
+{{.Field}} {{.A.B}} {{json .X}} {{upper .X}} {{lower .X}} {{title .X}} {{len .X}} {{index .X "key"}}
+    {{join .X ","}}
 {{println .X}} {{range .X}}…{{else}}…{{end}} {{range $k, $v := .X}}…{{end}} {{if .X}}…{{else}}…{{end}}
 {{"literal"}} {{.X | json}} {{$}} {{- trimmed -}}
 """

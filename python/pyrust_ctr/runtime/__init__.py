@@ -1,7 +1,7 @@
 """The door to the compiled core, and the only room that imports it.
 
-`interface` says what the services need, `core` provides it, `errors` translates failures. Services take a `Runtime`;
-the engine loads the real one with `load`, tests pass a fake.
+`interface` says what the services need, `core` provides it, `errors` translates failures. Services take a
+`Runtime`; the engine loads the real one with `load`, tests pass a fake.
 """
 
 from __future__ import annotations

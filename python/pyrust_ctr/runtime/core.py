@@ -1,6 +1,6 @@
 """The runtime on the compiled core: the only module that imports `_core`, and it translates every error."""
 
-# What each method promises is written once, in `_core.pyi`.
+# ruff: noqa: D102 - what each method promises is written once, in `_core.pyi`
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What the services need from the compiled core, as protocols: `core` provides it, tests bring a fake."""
 
-# What each method promises is written once, in `_core.pyi`.
+# ruff: noqa: D102 - what each method promises is written once, in `_core.pyi`
 
 from __future__ import annotations
 
