@@ -1,0 +1,194 @@
+"""Fixtures of the whole suite. Whatever a fixture starts, mounts or makes, it ends, unmounts and removes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.support import images, leaks
+from tests.support.faults import FaultyRegistry, faulty_registry
+from tests.support.registry import RegistryServer, basic_registry, open_registry, token_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pyrust_ctr import Engine
+
+IS_ROOT = os.geteuid() == 0
+BUSYBOX = "library/busybox"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if os.environ.get("CI") == "true" and not IS_ROOT:
+        pytest.exit("continuous integration must run as root: the tests that prove most need it", 1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if IS_ROOT:
+        return
+    skip = pytest.mark.skip(reason="needs root: namespaces, mounts and control groups")
+    for item in items:
+        if item.get_closest_marker("root"):
+            item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def _own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads or writes the settings and credentials of whoever runs it."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    for name in list(os.environ):
+        if name.startswith("PYRUST_CTR_") or name in {"DOCKER_CONFIG", "NO_COLOR", "FORCE_COLOR"}:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that starts containers leaves no mount, control group, namespace, process or descriptor."""
+    if request.node.get_closest_marker("root") is None or not IS_ROOT:
+        yield
+        return
+    before = leaks.look()
+    yield
+    leaks.assert_nothing_new(before)
+
+
+# --- the engine -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path) -> Path:
+    """A state directory of the test's own, not yet made."""
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def engine(nothing_left: None, state_dir: Path) -> Iterator[Engine]:
+    """A real engine on a fresh state directory; containers that the test left are removed."""
+    import pyrust_ctr
+
+    with pyrust_ctr.Engine(root=state_dir) as opened:
+        yield opened
+        _remove_containers(opened)
+
+
+def _remove_containers(engine: Engine) -> None:
+    from pyrust_ctr.errors import ContainerNotFound
+
+    for container in engine.containers.list(all=True):
+        try:
+            container.remove(force=True)
+        except ContainerNotFound:
+            continue
+
+
+@pytest.fixture
+def busybox(engine: Engine, busybox_reference: str) -> str:
+    """The reference of a busybox image that was pulled into `engine`."""
+    engine.images.pull(busybox_reference)
+    return busybox_reference
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """The installed `pctr` on one state directory."""
+
+    root: Path
+
+    def __call__(
+        self,
+        *arguments: str,
+        input: str | None = None,
+        check: bool = False,
+        timeout: float = 60,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [self.program(), *arguments],
+            input=input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=self.environment() | dict(env or {}),
+            check=False,
+        )
+        if check:
+            assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+    @staticmethod
+    def program() -> str:
+        """The installed script, beside the interpreter that runs the tests."""
+        script = Path(sys.executable).with_name("pctr")
+        assert script.exists(), "`pctr` is not installed beside this interpreter: run `make test`"
+        return str(script)
+
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"PYRUST_CTR_ROOT": str(self.root)}
+
+
+@pytest.fixture
+def cli(nothing_left: None, state_dir: Path) -> Iterator[CommandLine]:
+    """`cli("run", "--rm", …)` runs the installed `pctr` on the state directory that `engine` has."""
+    command_line = CommandLine(state_dir)
+    yield command_line
+    if (state_dir / "state.db").exists() and IS_ROOT:
+        left = command_line("ps", "-a", "-q").stdout.split()
+        if left:
+            command_line("rm", "-f", *left)
+
+
+# --- registries -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
+    """A real registry that everybody may use."""
+    with open_registry(tmp_path_factory.mktemp("registry")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def auth_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
+    """A real registry with basic authentication."""
+    with basic_registry(tmp_path_factory.mktemp("auth-registry")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bearer_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
+    """A real registry that wants bearer tokens of a token service."""
+    with token_registry(tmp_path_factory.mktemp("token-registry")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def busybox_reference(registry: RegistryServer) -> str:
+    """Where a busybox image lies in `registry`; pulled by nobody yet."""
+    return images.push(registry, BUSYBOX, "1.36", images.busybox_image())
+
+
+@pytest.fixture
+def faulty(registry: RegistryServer) -> Iterator[FaultyRegistry]:
+    """A front of `registry` that misbehaves on demand."""
+    with faulty_registry(registry) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def debian_archive(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The archive of a minimal Debian, made once by mmdebstrap (slow)."""
+    from tests.support.debian import minimal_debian
+
+    directory = tmp_path_factory.mktemp("debian")
+    try:
+        return minimal_debian(directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""What the tests are made of: real registries, images made by code, faults, leak checks."""
