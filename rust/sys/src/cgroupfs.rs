@@ -1,7 +1,7 @@
 //! Killing and removing a control group, given its directory.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::thread::sleep;
@@ -22,7 +22,7 @@ const REMOVE_ATTEMPTS: u32 = 60;
 /// # Errors
 /// `ResourceBusy` when a v1 group keeps getting new processes, else what the kernel reported.
 pub fn kill(directory: &Path) -> io::Result<()> {
-    match fs::write(directory.join("cgroup.kill"), "1") {
+    match write_existing(&directory.join("cgroup.kill"), "1") {
         Ok(()) => return Ok(()),
         // Absent on v1, before Linux 5.14, and when the group is gone; EACCES/EINVAL on the root of a hierarchy.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -34,7 +34,7 @@ pub fn kill(directory: &Path) -> io::Result<()> {
             return Ok(());
         }
         // A frozen process takes no signal until it is thawed.
-        let _ = fs::write(directory.join("freezer.state"), "THAWED");
+        let _ = write_existing(&directory.join("freezer.state"), "THAWED");
         sleep(Duration::from_millis(1));
     }
     Err(io::ErrorKind::ResourceBusy.into())
@@ -104,6 +104,11 @@ pub fn remove(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Writes without asking for the file to be made: cgroupfs answers a wish to create with `EACCES`.
+fn write_existing(file: &Path, value: &str) -> io::Result<()> {
+    fs::OpenOptions::new().write(true).open(file)?.write_all(value.as_bytes())
+}
+
 fn children(directory: &Path) -> io::Result<Vec<std::path::PathBuf>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -141,16 +146,20 @@ mod tests {
     #[test]
     fn kills_and_removes_a_tree_of_groups() {
         let Some(directory) = group_root() else { return };
+        let _alone = crate::tests::CHILDREN.lock().unwrap();
         let inner = directory.join("inner");
         fs::create_dir(&inner).unwrap();
         let mut sleeper = Command::new("sleep").arg("1000").spawn().unwrap();
         fs::write(inner.join("cgroup.procs"), sleeper.id().to_string()).unwrap();
         let seen = processes(&inner).unwrap();
         let busy = fs::remove_dir(&inner).is_err();
-        let reaper = std::thread::spawn(move || sleeper.wait().unwrap());
-        kill(&directory).unwrap();
-        assert!(!reaper.join().unwrap().success());
-        remove(&directory).unwrap();
+        let killed = kill(&directory);
+        let _ = sleeper.kill();
+        let status = sleeper.wait().unwrap();
+        let removed = remove(&directory);
+        killed.unwrap();
+        removed.unwrap();
+        assert!(!status.success());
         assert_eq!(seen.len(), 1);
         assert!(busy);
         assert!(!directory.exists());

@@ -23,3 +23,9 @@ pub mod tree;
 mod call;
 
 pub use spawn::spawn_detached;
+
+#[cfg(test)]
+mod tests {
+    /// Held by tests that have children, or look whether there are any.
+    pub(crate) static CHILDREN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+}

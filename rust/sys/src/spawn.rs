@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn the_program_gets_its_arguments_and_four_descriptors() {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let script = c"echo $1 $A >&3; ls /proc/$$/fd >&3; readlink /proc/$$/fd/0 >&3; echo $PPID >&3";
+        let script = c"exec 1>&3; echo $1 $A; ls /proc/$$/fd; readlink /proc/$$/fd/0; echo $PPID";
         let pid = spawn_detached(
             shell().as_fd(),
             &[c"sh", c"-c", script, c"sh", c"first"],
@@ -248,6 +248,7 @@ mod tests {
 
     #[test]
     fn no_child_is_left_for_the_application() {
+        let _alone = crate::tests::CHILDREN.lock().unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
         spawn_detached(shell().as_fd(), &[c"sh", c"-c", c"exit 0"], &[], theirs.as_fd()).unwrap();
         drop(theirs);
