@@ -49,14 +49,15 @@ class Reference:
         """The reference that `text` means; `InvalidReference` names what is wrong with it."""
         if not text:
             raise InvalidReference("an image reference is needed, got an empty text")
+        shown = _shown(text)
         if "://" in text:
-            raise InvalidReference(f"`{text}` is a URL: an image reference has no scheme")
-        rest, digest = _split_digest(text)
-        name, tag = _split_tag(text, rest)
-        registry, path = _split_registry(text, name)
+            raise InvalidReference(f"`{shown}` is a URL: an image reference has no scheme")
+        rest, digest = _split_digest(shown, text)
+        name, tag = _split_tag(shown, rest)
+        registry, path = _split_registry(shown, name)
         if _BARE_ID.fullmatch(name):
             raise InvalidReference(
-                f"`{text}` is not an image reference: 64 hexadecimal digits are an image id"
+                f"`{shown}` is not an image reference: 64 hexadecimal digits are an image id"
             )
         if tag is None and digest is None:
             tag = DEFAULT_TAG
@@ -128,10 +129,16 @@ def is_digest(text: str) -> bool:
     return _DIGEST.fullmatch(text) is not None
 
 
-def _split_digest(text: str) -> tuple[str, str | None]:
-    name, at, digest = text.partition("@")
+def _shown(text: str) -> str:
+    """What a message quotes of a text that may be anything."""
+    printable = "".join(letter if letter.isprintable() else "?" for letter in text[:160])
+    return printable if len(text) <= 160 else f"{printable}…"
+
+
+def _split_digest(text: str, whole: str) -> tuple[str, str | None]:
+    name, at, digest = whole.partition("@")
     if not at:
-        return text, None
+        return whole, None
     if _DIGEST.fullmatch(digest):
         return name, digest
     if digest.startswith("sha256:"):
@@ -171,13 +178,11 @@ def _split_registry(text: str, name: str) -> tuple[str, str]:
         registry, path = DEFAULT_REGISTRY, name
     if registry == _LEGACY_REGISTRY:
         registry = DEFAULT_REGISTRY
-    if registry == DEFAULT_REGISTRY and path and "/" not in path:
-        path = OFFICIAL_PREFIX + path
     _check_path(text, path)
+    if registry == DEFAULT_REGISTRY and "/" not in path:
+        path = OFFICIAL_PREFIX + path
     if len(registry) + 1 + len(path) > MAX_NAME_LENGTH:
-        raise InvalidReference(
-            f"the repository name of `{text[:40]}…` is longer than {MAX_NAME_LENGTH} characters"
-        )
+        raise InvalidReference(f"the repository name of `{text}` is longer than {MAX_NAME_LENGTH} characters")
     return registry, path
 
 

@@ -10,7 +10,7 @@ from pyrust_ctr.images import find
 from pyrust_ctr.images.context import ImageContext
 from pyrust_ctr.images.platform import can_run, choose, host_platform, parse_platform
 from pyrust_ctr.images.table import ImageTable
-from pyrust_ctr.models.image import Image, ImageConfig, PulledImage, Removal, ResolvedImage
+from pyrust_ctr.models.image import Image, ImageConfig, KeptCredentials, PulledImage, Removal, ResolvedImage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pyrust_ctr.images.transfer import ProgressCallback
     from pyrust_ctr.paths import Paths
     from pyrust_ctr.registry.client import RegistryClient
-    from pyrust_ctr.registry.credentials import CredentialFile, Credentials
+    from pyrust_ctr.registry.credentials import CredentialFile
     from pyrust_ctr.runtime.interface import Runtime, Store
     from pyrust_ctr.state.db import Database
 
@@ -140,7 +140,7 @@ class Images:
 
         return prune(self._context, every_unused=all)
 
-    def login(self, registry: str, username: str, password: str) -> None:
+    def login(self, registry: str, username: str, password: str) -> KeptCredentials:
         """Checks credentials with a registry and keeps them in Docker's file; `Unauthorized` when it refuses
         them.
         """
@@ -149,8 +149,10 @@ class Images:
 
         host = normalize_registry(registry)
         credentials = Credentials(username, password)
-        self._check(host, credentials)
-        self._credential_file().store(host, credentials)
+        self._client(host).ping(credentials)
+        file = self._credential_file()
+        file.store(host, credentials)
+        return KeptCredentials(str(file.path), file.helper_for(host))
 
     def logout(self, registry: str) -> bool:
         """Forgets the credentials for a registry; False when there were none."""
@@ -252,6 +254,3 @@ class Images:
         return RegistryClient(
             registry, runtime=self._runtime, config=self._settings(), credentials=self._credential_file()
         )
-
-    def _check(self, host: str, credentials: Credentials) -> None:
-        self._client(host).ping(credentials)

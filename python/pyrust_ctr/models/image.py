@@ -134,6 +134,17 @@ class PulledImage:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptCredentials:
+    """Where a login was kept."""
+
+    path: str
+    helper: str
+    """Name of a credential helper that the file names for the registry and that was not used; empty when
+    none.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Removal:
     """What `remove` and `prune` took away."""
 
