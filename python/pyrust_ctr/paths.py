@@ -46,6 +46,14 @@ class Paths:
         """The folder of one container."""
         return self.containers / container_id
 
+    def container_spec(self, container_id: str) -> Path:
+        """The specification that the container was made from."""
+        return self.containers / container_id / "spec.json"
+
+    def container_log(self, container_id: str) -> Path:
+        """The current log file; older ones have `.1`, `.2` … appended."""
+        return self.containers / container_id / "container.log"
+
 
 def binary(name: str) -> Path:
     """A static program of this package (`pyrust-ctr-shim`, `hello-world`)."""

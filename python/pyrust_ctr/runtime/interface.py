@@ -1,7 +1,5 @@
 """What the services need from the compiled core, as protocols: `core` provides it, tests bring a fake."""
 
-# ruff: noqa: D102 - what each method promises is written once, in `_core.pyi`
-
 from __future__ import annotations
 
 from typing import Protocol

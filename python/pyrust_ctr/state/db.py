@@ -48,6 +48,7 @@ MIGRATIONS: tuple[str, ...] = (
         owner_start   INTEGER                     -- … and that process's start time (clock ticks)
     ) STRICT;
     CREATE INDEX containers_by_image ON containers(image_id);
+    CREATE INDEX containers_by_owner ON containers(owner_pid) WHERE owner_pid IS NOT NULL;
     """,
 )
 
