@@ -88,7 +88,7 @@ bench: cargo system $(VENV)/.ready
 	@rm -rf target/bench-wheel
 	@$(BIN)/maturin build -q --release -o target/bench-wheel
 	@$(BIN)/pip install -q --no-deps --force-reinstall target/bench-wheel/*.whl
-	@$(BIN)/pytest benches -o python_files='bench_*.py' -o python_functions='bench_*' --benchmark-disable-gc -q -s
+	@$(BIN)/pytest benches -o python_files='bench_*.py' -o python_functions='bench_*' --benchmark-disable-gc --timeout=1800 -q -s
 
 build: cargo $(VENV)/.ready
 	@$(BIN)/maturin build --release --sdist -o dist

@@ -1,4 +1,4 @@
-"""Archives that attack or are damaged, and disks that are full: refused, the machine untouched, nothing kept."""
+"""Archives that attack or are damaged, and disks that are full: refused, and nothing kept."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def test_bomb(engine: Engine, registry: RegistryServer, state_dir: Path) -> None
     assert sum(path.stat().st_size for path in state_dir.rglob("*") if path.is_file()) < 16 << 20
 
 
-# --- no space -----------------------------------------------------------------------------------------------------
+# --- no space ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture
