@@ -1,10 +1,10 @@
-"""A container engine that lives in your Python process.
+r"""A container engine that lives in your Python process.
 
     import pyrust_ctr
 
     with pyrust_ctr.Engine() as engine:
         result = engine.run("busybox", ["sh", "-c", "echo hi; exit 3"], memory="64m", timeout=5)
-        print(result.exit_code, result.stdout)          # 3 b'hi\\n'
+        print(result.exit_code, result.stdout)          # 3 b'hi\n'
 
 `Engine` is the way in; `AsyncEngine` has the same surface for asyncio. Everything that can go wrong is in `errors`, one
 tree below `Error`. Importing this package loads almost nothing: each public name is loaded when it is first used.
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from pyrust_ctr.engine import Engine
     from pyrust_ctr.errors import Error
     from pyrust_ctr.models.container import ContainerConfig, ContainerState, ExecResult, LogLine, RunResult
+    from pyrust_ctr.models.image import Image
     from pyrust_ctr.models.mount import BindMount, TmpfsMount
     from pyrust_ctr.models.options import ContainerOptions
+    from pyrust_ctr.models.progress import PullProgress
 
 __all__ = [
     "AsyncContainer",
@@ -34,7 +36,9 @@ __all__ = [
     "Engine",
     "Error",
     "ExecResult",
+    "Image",
     "LogLine",
+    "PullProgress",
     "RunResult",
     "TmpfsMount",
     "__version__",
@@ -52,7 +56,9 @@ _HOMES: Final = {
     "Engine": "pyrust_ctr.engine",
     "Error": "pyrust_ctr.errors",
     "ExecResult": "pyrust_ctr.models.container",
+    "Image": "pyrust_ctr.models.image",
     "LogLine": "pyrust_ctr.models.container",
+    "PullProgress": "pyrust_ctr.models.progress",
     "RunResult": "pyrust_ctr.models.container",
     "TmpfsMount": "pyrust_ctr.models.mount",
 }
