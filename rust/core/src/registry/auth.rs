@@ -229,3 +229,55 @@ fn encode(fields: &[(&str, &str)]) -> String {
     let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", percent_encode(value))).collect();
     pairs.join("&")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::address::Endpoint;
+
+    fn call(registry: &str, realm: &str) -> Result<Call> {
+        let endpoint = Endpoint::parse(registry)?;
+        let subject = Subject { endpoint: &endpoint, what: "`x:1`", names_image: true, is_anonymous: false };
+        let credentials =
+            Credentials { username: Some("ann".to_owned()), password: Some("s3cret".to_owned()), identity_token: None };
+        let bearer = challenge::parse(&format!("Bearer realm=\"{realm}\",service=s")).remove(0);
+        Authenticator::new(credentials)?.token_call(&subject, &bearer, "repository:x:pull")
+    }
+
+    #[test]
+    fn credentials_are_not_sent_in_the_open() {
+        for realm in ["http://auth.example/t", "ftp://auth.example", "/t", "", "https://u:p@auth.example", "https:// /"]
+        {
+            let error = call("https://registry.example", realm).err().unwrap();
+            assert_eq!(error.kind, ErrorKind::RegistryError, "{realm}");
+            assert!(error.message.contains("registry.example") && !error.message.contains("s3cret"), "{error}");
+        }
+        let accepted = call("https://registry.example", "https://auth.example/t#x").unwrap();
+        assert_eq!(accepted.address, "https://auth.example/t?service=s&scope=repository%3Ax%3Apull&account=ann");
+        assert!(accepted.authorization.unwrap().is_sensitive());
+        assert!(call("http://localhost:5000", "http://auth.example").is_ok());
+    }
+
+    #[test]
+    fn passes_end() {
+        let authenticator = Authenticator::new(Credentials::default()).unwrap();
+        let authorization = HeaderValue::from_static("Bearer x");
+        let later = Instant::now() + Duration::from_secs(60);
+        for (scope, expires) in [("over", Some(Instant::now())), ("good", Some(later)), ("basic", None)] {
+            let pass = Pass { authorization: authorization.clone(), expires };
+            authenticator.passes.lock().unwrap().insert(scope.to_owned(), pass);
+        }
+        assert_eq!(authenticator.pass("over"), None);
+        assert!(authenticator.pass("good").is_some() && authenticator.pass("basic").is_some());
+        authenticator.forget("good", &HeaderValue::from_static("Bearer other"));
+        assert!(authenticator.pass("good").is_some());
+        authenticator.forget("good", &authorization);
+        assert!(authenticator.pass("good").is_none());
+    }
+
+    #[test]
+    fn a_colon_would_move_the_password() {
+        let credentials = Credentials { username: Some("a:b".to_owned()), ..Credentials::default() };
+        assert_eq!(Authenticator::new(credentials).err().unwrap().kind, ErrorKind::InvalidArgument);
+    }
+}

@@ -186,13 +186,8 @@ mod tests {
                 ("[a-z]{1,8}", prop::collection::vec(("[a-z]{1,8}", "[ -~é]{0,20}"), 1..5)), 1..5),
             space in "[ \t]{0,2}",
         ) {
-            let mut header = String::new();
-            for (scheme, parameters) in &list {
-                if !header.is_empty() {
-                    header.push_str(&format!("{space},{space}"));
-                }
-                header.push_str(scheme);
-                header.push(' ');
+            let comma = format!("{space},{space}");
+            let write = |(scheme, parameters): &(String, Vec<(String, String)>)| {
                 let written: Vec<String> = parameters
                     .iter()
                     .map(|(name, value)| {
@@ -200,8 +195,9 @@ mod tests {
                         format!("{name}{space}={space}\"{escaped}\"")
                     })
                     .collect();
-                header.push_str(&written.join(&format!("{space},{space}")));
-            }
+                format!("{scheme} {}", written.join(&comma))
+            };
+            let header = list.iter().map(write).collect::<Vec<_>>().join(&comma);
             let expected: Vec<Challenge> = list
                 .into_iter()
                 .map(|(scheme, parameters)| Challenge { scheme, parameters })

@@ -17,11 +17,11 @@ use super::failure::{Broken, Failure};
 use super::retry::Attempts;
 use super::transport::{Answer, Connections};
 use super::{Registry, Target};
-use crate::progress::Progress;
+use crate::progress::{Phase, Progress};
 use crate::{Error, ErrorKind, Result};
 
-/// Connections for one layer, however much each of them gained.
-const MAX_CONNECTIONS: u32 = 100;
+/// What a connection has to bring before the patience with its successors begins anew, bytes.
+const WORTHWHILE_BYTES: u64 = 64 * 1024;
 /// How soon a silent connection notices that the caller cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(100);
 
@@ -38,12 +38,12 @@ pub struct LayerStream<'a> {
     watch: Option<CancelWatch>,
     source: Option<Source>,
     hasher: Option<Hasher>,
-    /// The digest of everything, once everything is here.
-    actual: Option<Digest>,
     received: u64,
     attempts: Attempts,
-    connected: u32,
-    is_too_long: bool,
+    /// Bytes since the last connection broke.
+    gained: u64,
+    /// What ended the stream; whoever reads on gets it again.
+    failure: Option<(ErrorKind, String)>,
 }
 
 /// A body that is being read.
@@ -73,11 +73,10 @@ impl<'a> LayerStream<'a> {
             progress,
             connections,
             source: None,
-            actual: None,
             received: 0,
             attempts: Attempts::default(),
-            connected: 0,
-            is_too_long: false,
+            gained: 0,
+            failure: None,
         }
     }
 
@@ -122,7 +121,10 @@ impl<'a> LayerStream<'a> {
             hasher.update(content);
         }
         self.received += content.len() as u64;
-        self.attempts.reset();
+        self.gained += content.len() as u64;
+        if self.gained >= WORTHWHILE_BYTES {
+            self.attempts.reset();
+        }
         if let Some(progress) = self.progress {
             progress.advance(content.len() as u64);
         }
@@ -137,6 +139,7 @@ impl<'a> LayerStream<'a> {
     /// Waits before the next attempt. A connection that was cut by cancelling breaks with some error of its own.
     fn wait_after(&mut self, failure: Failure) -> Result<()> {
         self.check_cancelled()?;
+        self.gained = 0;
         self.attempts.wait_after(failure, self.progress.map(Arc::as_ref))
     }
 
@@ -144,13 +147,7 @@ impl<'a> LayerStream<'a> {
     fn connect(&mut self) -> Result<()> {
         loop {
             self.check_cancelled()?;
-            if self.connected >= MAX_CONNECTIONS {
-                let fault = format!("broke off {MAX_CONNECTIONS} times, given up after {} bytes", self.received);
-                return Err(self.registry.error(ErrorKind::RegistryUnreachable, &self.target, &fault));
-            }
-            self.connected += 1;
-            let received = self.received;
-            match self.open_at(received) {
+            match self.open_at(self.received) {
                 Ok(source) => {
                     self.source = Some(source);
                     return Ok(());
@@ -160,7 +157,7 @@ impl<'a> LayerStream<'a> {
         }
     }
 
-    fn open_at(&mut self, offset: u64) -> std::result::Result<Source, Failure> {
+    fn open_at(&self, offset: u64) -> std::result::Result<Source, Failure> {
         let mut headers = Vec::new();
         if offset > 0 {
             let range = HeaderValue::from_str(&format!("bytes={offset}-"))
@@ -234,21 +231,20 @@ impl<'a> LayerStream<'a> {
         if let Some(mut source) = self.source.take() {
             let mut beyond = [0];
             // A connection that breaks here broke after the last byte that matters.
-            self.is_too_long = matches!(source.body.read(&mut beyond), Ok(1..));
-        }
-        if self.is_too_long {
-            let fault = format!("is longer than the {} bytes that its manifest says", self.size);
-            return Err(self.fault(ErrorKind::SizeMismatch, &fault));
-        }
-        if let Some(hasher) = self.hasher.take() {
-            self.actual = Some(hasher.finish());
-        }
-        match &self.actual {
-            Some(actual) if *actual != self.digest => {
-                Err(self.fault(ErrorKind::DigestMismatch, &format!("came with the digest `{actual}`")))
+            if matches!(source.body.read(&mut beyond), Ok(1..)) {
+                let fault = format!("is longer than the {} bytes that its manifest says", self.size);
+                return Err(self.fault(ErrorKind::SizeMismatch, &fault));
             }
-            _ => Ok(()),
         }
+        let Some(hasher) = self.hasher.take() else { return Ok(()) };
+        let actual = hasher.finish();
+        if actual != self.digest {
+            return Err(self.fault(ErrorKind::DigestMismatch, &format!("came with the digest `{actual}`")));
+        }
+        if let Some(progress) = self.progress {
+            progress.set_phase(Phase::Extracting);
+        }
+        Ok(())
     }
 }
 
@@ -264,7 +260,13 @@ impl Read for LayerStream<'_> {
         if buffer.is_empty() {
             return Ok(0);
         }
-        self.next(buffer).map_err(io::Error::other)
+        if let Some((kind, message)) = &self.failure {
+            return Err(io::Error::other(Error::new(*kind, message.clone())));
+        }
+        self.next(buffer).map_err(|error| {
+            self.failure = Some((error.kind, error.message.clone()));
+            io::Error::other(error)
+        })
     }
 }
 
