@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// What this crate's functions return.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Sorts of failure that callers tell apart. The names are the stable ones that Python sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

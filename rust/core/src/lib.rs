@@ -12,6 +12,7 @@ pub mod error;
 pub mod layer;
 pub mod progress;
 pub mod registry;
+pub mod scratch;
 pub mod seccomp;
 
 pub use error::{Error, ErrorKind, Result};

@@ -11,9 +11,16 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::progress::Progress;
 
+pub(crate) mod apply;
+mod decompress;
 mod directory;
+mod lowers;
+mod merged;
+pub(crate) mod pipeline;
+mod tar;
 
-pub use directory::{DirectoryStore, LayerLock};
+pub use crate::scratch::HeldLock as LayerLock;
+pub use directory::DirectoryStore;
 
 /// What is known of a sealed layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
