@@ -43,3 +43,14 @@ pub fn place(source: BorrowedFd<'_>, target: RawFd) -> io::Result<()> {
     // SAFETY: replaces a standard stream of this process; no owned descriptor has these numbers.
     check(unsafe { libc::dup2(source.as_raw_fd(), target) }.into()).map(drop)
 }
+
+/// A duplicate of the descriptor number `fd`, whoever owns it; close-on-exec.
+///
+/// # Errors
+/// `EBADF` when it is not open, else what `fcntl(2)` reported.
+pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: makes a new descriptor and leaves `fd` as it is; no memory is involved.
+    let copy = check(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) }.into())?;
+    // SAFETY: the kernel has just made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy as RawFd) })
+}

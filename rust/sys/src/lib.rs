@@ -19,6 +19,7 @@ pub mod seccomp;
 pub mod signals;
 pub mod spawn;
 pub mod tree;
+pub mod umask;
 
 mod call;
 

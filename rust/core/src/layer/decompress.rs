@@ -243,7 +243,7 @@ mod tests {
         let stream = [&skippable[..], &zstd(&first), &skippable, &zstd(&second), &skippable].concat();
         assert_eq!(decompress(&stream).unwrap(), both);
         assert_eq!(decompress(&both).unwrap(), both);
-        assert_eq!(decompress(&[]).unwrap(), []);
+        assert!(decompress(&[]).unwrap().is_empty());
     }
 
     #[test]

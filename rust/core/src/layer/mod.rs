@@ -14,6 +14,7 @@ use crate::progress::Progress;
 pub(crate) mod apply;
 mod decompress;
 mod directory;
+pub mod input;
 mod lowers;
 mod merged;
 pub(crate) mod pipeline;
