@@ -1,7 +1,7 @@
 """From the call to the answer: a static `true` in a container, beside `crun run` of the same program.
 
-`Engine.run` creates the container from its image, starts it, waits, collects its output and removes it. `crun run` is
-a bare runtime: the bundle is made beforehand, and there are no images, logs or engine.
+`Engine.run` creates the container from its image, starts it, waits, collects its output and removes it;
+`crun run` is a bare runtime: the bundle is made beforehand, and there are no images, logs or engine.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def engine(tmp_path: Path, bench_registry: RegistryServer) -> Iterator[Any]:
 
 
 class CrunShell:
-    """A shell in a mount namespace without the v2 tree (crun refuses a hybrid one), which runs crun on demand."""
+    """A shell in a mount namespace without the v2 tree, where crun runs on a hybrid machine too."""
 
     def __init__(self, bundle: Path, state: Path) -> None:
         self._command = (
