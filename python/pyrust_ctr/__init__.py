@@ -6,8 +6,10 @@ r"""A container engine that lives in your Python process.
         result = engine.run("busybox", ["sh", "-c", "echo hi; exit 3"], memory="64m", timeout=5)
         print(result.exit_code, result.stdout)          # 3 b'hi\n'
 
-`Engine` is the way in; `AsyncEngine` has the same surface for asyncio. Everything that can go wrong is in `errors`, one
-tree below `Error`. Importing this package loads almost nothing: each public name is loaded when it is first used.
+`Engine` is the way in; `AsyncEngine` has the same surface for asyncio. Everything that can go wrong is in
+`errors`, one
+tree below `Error`. Importing this package loads almost nothing: each public name is loaded when it is first
+used.
 """
 
 from __future__ import annotations

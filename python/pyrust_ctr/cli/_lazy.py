@@ -15,6 +15,13 @@ from typer.core import TyperCommand, TyperGroup
 _SETTINGS: Final = "context_settings_of_command"
 
 
+class PlainCommand(TyperCommand):
+    """A command whose usage line is written as Docker's: `pctr rm [OPTIONS] CONTAINER...`."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """Where a command lives: `target` in `module` is a function, a ready command, or a table of entries."""
@@ -45,7 +52,7 @@ def _load(name: str, entry: Entry) -> Any:
             name=name, help=entry.help, no_args_is_help=True, rich_markup_mode=None, callback=lambda: None
         )
     single = typer.Typer(rich_markup_mode=None, add_completion=False)
-    single.command(name, context_settings=getattr(found, _SETTINGS, None))(found)
+    single.command(name, cls=PlainCommand, context_settings=getattr(found, _SETTINGS, None))(found)
     return typer.main.get_command(single)
 
 

@@ -54,7 +54,8 @@ def doctor() -> None:
 
 def info(
     template: Annotated[
-        str | None, typer.Option("--format", "-f", help="Format: `json` or a Go template.")
+        str | None,
+        typer.Option("--format", "-f", metavar="TEMPLATE", help="Format: `json` or a Go template."),
     ] = None,
 ) -> None:
     """Show what this engine and this machine are."""

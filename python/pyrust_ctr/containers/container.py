@@ -11,6 +11,7 @@ from pyrust_ctr.containers.find import not_found
 from pyrust_ctr.errors import ContainerNotRunning, ContainerRunning, TimedOut
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterator, Mapping, Sequence
 
     from pyrust_ctr.containers.context import ContainerContext
@@ -75,6 +76,17 @@ class Container:
     def labels(self) -> dict[str, str]:
         """The image's labels and the container's own."""
         return dict(self._row.labels)
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The argument vector of its program: entrypoint and command; empty while it is being made."""
+        import json
+
+        try:
+            document = json.loads(self._context.paths.container_spec(self.id).read_bytes())
+        except FileNotFoundError:
+            return ()
+        return tuple(document["process"]["args"])
 
     @property
     def state(self) -> ContainerState:
@@ -204,11 +216,12 @@ class Container:
         until: float | str | None = None,
         stdout: bool = True,
         stderr: bool = True,
+        stop: threading.Event | None = None,
     ) -> Iterator[LogLine]:
         """What it wrote, oldest first; with `follow` until it ends.
 
         `tail` is a number of lines or `all`. `since` and `until` are Unix times, RFC 3339 times or durations
-        before now (`10m`).
+        before now (`10m`). Another thread may end a followed log by setting `stop`.
         """
         from pyrust_ctr.containers import logs
 
@@ -222,6 +235,7 @@ class Container:
             until=until,
             stdout=stdout,
             stderr=stderr,
+            stop=stop,
         )
 
     def stop(self, timeout: float | None = None, *, signal: int | str | None = None) -> None:

@@ -18,6 +18,7 @@ from pyrust_ctr.models.container import LogLine
 from pyrust_ctr.models.duration import parse_moment_ns
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
@@ -54,8 +55,9 @@ def logs(
     until: float | str | None = None,
     stdout: bool = True,
     stderr: bool = True,
+    stop: threading.Event | None = None,
 ) -> Iterator[LogLine]:
-    """The container's log, oldest first; with `follow` until the container ends."""
+    """The container's log, oldest first; with `follow` until the container ends, or `stop` is set."""
     if row.config.log_driver == "none":
         raise UnsupportedOption(
             f"the container `{row.name}` keeps no log: it was made with the log driver `none`"
@@ -70,6 +72,8 @@ def logs(
 
     def has_ended() -> bool:
         """Waits a moment, or until the container ended."""
+        if stop is not None and stop.is_set():
+            return True
         if context.runtime.probe_container(directory).state != "running":
             return True
         context.runtime.wait_container(directory, _POLL_S)

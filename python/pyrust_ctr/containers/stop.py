@@ -17,7 +17,8 @@ KILL_PATIENCE_S = 30.0
 
 
 def stop(context: ContainerContext, row: ContainerRow, stop_signal: int, timeout_s: float) -> None:
-    """Asks the program to end, and kills the container when it has not after `timeout_s`; never when negative.
+    """Asks the program to end, and kills the container when it has not after `timeout_s`; never when
+    negative.
 
     No error when it does not run.
     """
