@@ -48,7 +48,7 @@ pub struct CgroupDir {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CgroupWrite {
-    /// File name inside the directory.
+    /// File name inside the directory; `../name` is a file of the shared parent (a v1 cpuset needs its parent filled).
     pub file: String,
     /// Bytes to write, one `write(2)`.
     pub value: String,
