@@ -17,7 +17,6 @@ const LOAD_WORD: u8 = 0x61;
 const AND_32: u8 = 0x54;
 const SHIFT_RIGHT_32: u8 = 0x74;
 const MOVE: u8 = 0xb7;
-const JUMP_EQUAL: u8 = 0x15;
 const JUMP_NOT_EQUAL: u8 = 0x55;
 const JUMP_ANY_BIT: u8 = 0x45;
 const JUMP: u8 = 0x05;
@@ -50,12 +49,7 @@ fn append_rule(program: &mut Vec<u64>, rule: &DeviceRule) {
     let verdict = [instruction(MOVE, 0, 0, 0, i32::from(rule.allow)), instruction(EXIT, 0, 0, 0, 0)];
     let action: Vec<u64> = if rule.allow {
         let [value, exit] = verdict;
-        vec![
-            instruction(AND_32, WANTED, 0, 0, !access),
-            instruction(JUMP_NOT_EQUAL, WANTED, 0, 2, 0),
-            value,
-            exit,
-        ]
+        vec![instruction(AND_32, WANTED, 0, 0, !access), instruction(JUMP_NOT_EQUAL, WANTED, 0, 2, 0), value, exit]
     } else {
         let [value, exit] = verdict;
         vec![instruction(JUMP_ANY_BIT, WANTED, 0, 1, access), instruction(JUMP, 0, 0, 2, 0), value, exit]
@@ -134,7 +128,6 @@ mod tests {
                     registers[target] = value;
                     false
                 }
-                JUMP_EQUAL => registers[target] == value,
                 JUMP_NOT_EQUAL => registers[target] != value,
                 JUMP_ANY_BIT => registers[target] & value != 0,
                 JUMP => true,
@@ -177,8 +170,7 @@ mod tests {
         assert_eq!(run(&program, 2, READ, 10, 229), 1);
         assert_eq!(run(&program, 2, READ | WRITE, 10, 229), 0);
         assert_eq!(run(&program, 1, READ | WRITE, 9, 9), 1);
-        let program =
-            device_program(&[rule(true, 'c', Some(1), Some(3), "r"), rule(true, 'c', Some(1), None, "w")]);
+        let program = device_program(&[rule(true, 'c', Some(1), Some(3), "r"), rule(true, 'c', Some(1), None, "w")]);
         assert_eq!(run(&program, 2, READ | WRITE, 1, 3), 1, "two rules together grant both");
         assert_eq!(run(&program, 2, READ | WRITE, 1, 5), 0);
     }

@@ -87,8 +87,7 @@ pub fn host() -> Result<&'static Hierarchies> {
 }
 
 fn detect() -> Result<Hierarchies> {
-    let is_pure_v2 =
-        rustix::fs::statfs(USUAL_MOUNT).is_ok_and(|status| status.f_type as u64 == CGROUP2_SUPER_MAGIC);
+    let is_pure_v2 = rustix::fs::statfs(USUAL_MOUNT).is_ok_and(|status| status.f_type as u64 == CGROUP2_SUPER_MAGIC);
     let mut found = if is_pure_v2 {
         let v2 = V2Hierarchy { mount: USUAL_MOUNT.into(), controllers: Vec::new() };
         Hierarchies { v2: Some(v2), ..Hierarchies::default() }

@@ -1,6 +1,7 @@
 //! Limits as users state them, checked against the machine and turned into writes.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 
 use ctr_spec::{CgroupWrite, LimitsSpec};
 
@@ -65,7 +66,8 @@ fn check_memory(machine: &Hierarchies, limits: &LimitsSpec) -> Result<()> {
         ))),
         Some(-1) => Ok(()),
         Some(_) if !machine.has_swap_limit => Err(refused(
-            "cannot limit swap: this kernel does not account it (boot with `swapaccount=1`), leave the limit out".into(),
+            "cannot limit swap: this kernel does not account it (boot with `swapaccount=1`), leave the limit out"
+                .into(),
         )),
         Some(_) => Ok(()),
     }
@@ -114,8 +116,7 @@ pub fn list(numbers: &BTreeSet<u32>) -> String {
             _ => ranges.push((number, number)),
         }
     }
-    let show =
-        |(first, last): &(u32, u32)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    let show = |(first, last): &(u32, u32)| if first == last { first.to_string() } else { format!("{first}-{last}") };
     ranges.iter().map(show).collect::<Vec<_>>().join(",")
 }
 
@@ -136,7 +137,8 @@ pub fn v1_writes(machine: &Hierarchies, controller: &str, limits: &LimitsSpec) -
             if let Some(memory) = limits.memory_bytes {
                 writes.push(required("memory.limit_in_bytes", memory));
                 let is_explicit = limits.memory_swap_bytes.is_some_and(|swap| swap > 0);
-                if let Some(total) = memory_and_swap(memory, limits.memory_swap_bytes).filter(|_| machine.has_swap_limit)
+                if let Some(total) =
+                    memory_and_swap(memory, limits.memory_swap_bytes).filter(|_| machine.has_swap_limit)
                 {
                     writes.push(write("memory.memsw.limit_in_bytes", total, is_explicit));
                 }
@@ -218,11 +220,13 @@ fn weight_of_shares(shares: u64) -> u64 {
     (10_f64.powf(exponent) - 1e-6).ceil().clamp(1.0, 10_000.0) as u64
 }
 
-fn required(file: &str, value: impl ToString) -> CgroupWrite {
+#[allow(clippy::needless_pass_by_value, reason = "called with numbers and texts alike")]
+fn required(file: &str, value: impl Display) -> CgroupWrite {
     write(file, value, true)
 }
 
-fn write(file: &str, value: impl ToString, is_required: bool) -> CgroupWrite {
+#[allow(clippy::needless_pass_by_value, reason = "called with numbers and texts alike")]
+fn write(file: &str, value: impl Display, is_required: bool) -> CgroupWrite {
     CgroupWrite { file: file.into(), value: value.to_string(), is_required }
 }
 

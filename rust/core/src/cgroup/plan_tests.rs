@@ -129,7 +129,11 @@ fn impossible_limits_are_told_before_anything_is_made() {
     let base = LimitsSpec::default;
     let cases: Vec<(LimitsSpec, ErrorKind, &str)> = vec![
         (LimitsSpec { memory_bytes: Some(1 << 20), ..base() }, ErrorKind::InvalidArgument, "the least is 6 MiB"),
-        (LimitsSpec { memory_swap_bytes: Some(1 << 30), ..base() }, ErrorKind::InvalidArgument, "needs a limit on memory"),
+        (
+            LimitsSpec { memory_swap_bytes: Some(1 << 30), ..base() },
+            ErrorKind::InvalidArgument,
+            "needs a limit on memory",
+        ),
         (
             LimitsSpec { memory_bytes: Some(64 << 20), memory_swap_bytes: Some(32 << 20), ..base() },
             ErrorKind::InvalidArgument,
@@ -140,8 +144,16 @@ fn impossible_limits_are_told_before_anything_is_made() {
         (LimitsSpec { cpu_period_us: Some(1), ..base() }, ErrorKind::InvalidArgument, "out of range"),
         (LimitsSpec { cpu_shares: Some(1), ..base() }, ErrorKind::InvalidArgument, "out of range"),
         (LimitsSpec { cpuset_cpus: Some("0-7".into()), ..base() }, ErrorKind::LimitRefused, "this machine has 0-1"),
-        (LimitsSpec { cpuset_cpus: Some("zero".into()), ..base() }, ErrorKind::InvalidArgument, "is not a list of CPUs"),
-        (LimitsSpec { cpuset_cpus: Some(String::new()), ..base() }, ErrorKind::InvalidArgument, "is not a list of CPUs"),
+        (
+            LimitsSpec { cpuset_cpus: Some("zero".into()), ..base() },
+            ErrorKind::InvalidArgument,
+            "is not a list of CPUs",
+        ),
+        (
+            LimitsSpec { cpuset_cpus: Some(String::new()), ..base() },
+            ErrorKind::InvalidArgument,
+            "is not a list of CPUs",
+        ),
     ];
     for (limits, kind, words) in cases {
         let error = plan(&hybrid(), &limits, &devices(), "abc").unwrap_err();
@@ -152,7 +164,8 @@ fn impossible_limits_are_told_before_anything_is_made() {
 
 #[test]
 fn a_machine_without_the_means_says_so() {
-    let limits = LimitsSpec { memory_bytes: Some(64 << 20), memory_swap_bytes: Some(64 << 20), ..LimitsSpec::default() };
+    let limits =
+        LimitsSpec { memory_bytes: Some(64 << 20), memory_swap_bytes: Some(64 << 20), ..LimitsSpec::default() };
     let without_swap = Hierarchies { has_swap_limit: false, ..hybrid() };
     let error = plan(&without_swap, &limits, &devices(), "abc").unwrap_err();
     assert_eq!(error.kind, ErrorKind::LimitRefused);

@@ -99,8 +99,7 @@ fn decisions(policy: &Policy, arch: Arch) -> BTreeMap<u32, Decision> {
             if rule.checks.is_empty() {
                 decision.unconditional.get_or_insert(rule.action);
             } else {
-                let checks =
-                    rule.checks.iter().map(|check| (*check, is_argument_32_bits(name, check.index))).collect();
+                let checks = rule.checks.iter().map(|check| (*check, is_argument_32_bits(name, check.index))).collect();
                 decision.conditional.push((checks, rule.action));
             }
         }
@@ -152,15 +151,13 @@ fn arch_block(code: &mut Reverse, policy: &Policy, arch: Arch) -> Label {
 }
 
 fn search_tree(code: &mut Reverse, ranges: &[(u32, Label)]) -> Label {
-    match ranges {
-        [(_, target)] => *target,
-        _ => {
-            let (lower, upper) = ranges.split_at(ranges.len() / 2);
-            let upper_tree = search_tree(code, upper);
-            let lower_tree = search_tree(code, lower);
-            code.branch(JUMP_GREATER_EQUAL, upper[0].0, upper_tree, lower_tree)
-        }
+    if let [(_, target)] = ranges {
+        return *target;
     }
+    let (lower, upper) = ranges.split_at(ranges.len() / 2);
+    let upper_tree = search_tree(code, upper);
+    let lower_tree = search_tree(code, lower);
+    code.branch(JUMP_GREATER_EQUAL, upper[0].0, upper_tree, lower_tree)
 }
 
 fn argument_check(code: &mut Reverse, check: &ArgCheck, is_32_bits: bool, hit: Label, miss: Label) -> Label {
@@ -263,7 +260,7 @@ impl Reverse {
     /// reach it.
     fn within_reach(&mut self, target: Label, reserve: usize) -> Label {
         let distance = self.instructions.len() + reserve - 1 - target.0;
-        if distance <= usize::from(u8::MAX) {
+        if u8::try_from(distance).is_ok() {
             return target;
         }
         let instruction = self.instructions[target.0];

@@ -14,7 +14,9 @@ fn run(program: &[Instruction], arch: u32, number: u32, arguments: [u64; 6]) -> 
     data.extend_from_slice(&number.to_le_bytes());
     data.extend_from_slice(&arch.to_le_bytes());
     data.extend_from_slice(&[0; 8]);
-    arguments.iter().for_each(|argument| data.extend_from_slice(&argument.to_le_bytes()));
+    for argument in arguments {
+        data.extend_from_slice(&argument.to_le_bytes());
+    }
     let (mut accumulator, mut at) = (0_u32, 0);
     loop {
         let step = program[at];
@@ -42,7 +44,11 @@ fn run(program: &[Instruction], arch: u32, number: u32, arguments: [u64; 6]) -> 
 /// The rules that speak of one call number.
 fn rules_for(policy: &Policy, arch: Arch, number: u32) -> Vec<(&Rule, &str)> {
     let named = |name: &&String| arch.syscall_number(name) == Some(number);
-    policy.rules.iter().flat_map(|rule| rule.names.iter().filter(named).map(move |name| (rule, name.as_str()))).collect()
+    policy
+        .rules
+        .iter()
+        .flat_map(|rule| rule.names.iter().filter(named).map(move |name| (rule, name.as_str())))
+        .collect()
 }
 
 /// The same decision straight from the rules.
@@ -63,9 +69,8 @@ fn judge(policy: &Policy, arch: Arch, number: u32, newest: u32, rules: &[(&Rule,
             Comparison::MaskedEqual { mask } => argument & mask & width == value,
         }
     };
-    let conditional = rules
-        .iter()
-        .find(|(rule, name)| !rule.checks.is_empty() && rule.checks.iter().all(|check| holds(check, name)));
+    let conditional =
+        rules.iter().find(|(rule, name)| !rule.checks.is_empty() && rule.checks.iter().all(|check| holds(check, name)));
     let unconditional = || rules.iter().find(|(rule, _)| rule.checks.is_empty());
     let action = match conditional.or_else(unconditional) {
         Some((rule, _)) => rule.action,
@@ -177,7 +182,8 @@ fn what_matters_is_refused() {
         assert_eq!(call(arch, "clone3", 0), absent);
         assert_eq!(call(arch, "clone", 0x11), allowed);
         assert_eq!(call(arch, "clone", 0x1000_0000), refused, "a user namespace");
-        for name in ["unshare", "setns", "mount", "bpf", "keyctl", "io_uring_setup", "userfaultfd", "open_by_handle_at"] {
+        for name in ["unshare", "setns", "mount", "bpf", "keyctl", "io_uring_setup", "userfaultfd", "open_by_handle_at"]
+        {
             assert_eq!(call(arch, name, 0), refused, "{name}");
         }
         for (family, expected) in [(2, allowed), (16, allowed), (38, refused), (39, allowed), (40, refused)] {

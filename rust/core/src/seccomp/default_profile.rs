@@ -36,7 +36,7 @@ const NOTIFICATION: &str = "\
     epoll_wait_old eventfd eventfd2 fanotify_mark inotify_add_watch inotify_init inotify_init1 inotify_rm_watch \
     pipe pipe2 poll ppoll ppoll_time64 pselect6 pselect6_time64 select signalfd signalfd4";
 
-/// Classic asynchronous input and output (io_uring is not among them).
+/// Classic asynchronous input and output (`io_uring` is not among them).
 const ASYNC_IO: &str = "\
     io_cancel io_destroy io_getevents io_pgetevents io_pgetevents_time64 io_setup io_submit";
 
@@ -84,7 +84,7 @@ const SIGNALS: &str = "\
     kill pause rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend \
     rt_sigtimedwait rt_sigtimedwait_time64 rt_tgsigqueueinfo sigaltstack sigprocmask sigreturn tgkill tkill";
 
-/// Clocks and timers; setting the clock is for holders of CAP_SYS_TIME.
+/// Clocks and timers; setting the clock is for holders of `CAP_SYS_TIME`.
 const TIME: &str = "\
     adjtimex alarm clock_adjtime clock_adjtime64 clock_getres clock_getres_time64 clock_gettime clock_gettime64 \
     clock_nanosleep clock_nanosleep_time64 getitimer gettimeofday nanosleep setitimer time timer_create \
@@ -152,7 +152,20 @@ const PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 pub fn default_policy(capabilities: u64, arches: &[Arch]) -> Policy {
     let holds = |capability: u32| capabilities & (1 << capability) != 0;
     let topics = [
-        FILES, DIRECTORIES, XATTRS, NOTIFICATION, ASYNC_IO, MEMORY, SOCKETS, IPC, PROCESSES, SCHEDULING, IDENTITY, SIGNALS, TIME, TRACING,
+        FILES,
+        DIRECTORIES,
+        XATTRS,
+        NOTIFICATION,
+        ASYNC_IO,
+        MEMORY,
+        SOCKETS,
+        IPC,
+        PROCESSES,
+        SCHEDULING,
+        IDENTITY,
+        SIGNALS,
+        TIME,
+        TRACING,
     ];
     let mut rules: Vec<Rule> = topics.iter().map(|topic| allow(topic)).collect();
     if arches.contains(&Arch::X86_64) || arches.contains(&Arch::I386) {

@@ -22,7 +22,9 @@ use crate::{Error, ErrorKind, Result};
 
 /// Programs by profile text (empty for the built-in one) and capabilities. Compiling takes about a tenth of a
 /// millisecond; a start should not pay even that.
-static COMPILED: Mutex<Option<HashMap<(String, u64), Arc<OwnedFd>>>> = Mutex::new(None);
+static COMPILED: Mutex<Option<Programs>> = Mutex::new(None);
+
+type Programs = HashMap<(String, u64), Arc<OwnedFd>>;
 
 /// Programs kept; a caller with ever new profiles does not grow the cache without bound.
 const MAX_CACHED: usize = 64;
@@ -60,15 +62,11 @@ fn policy_of(spec: &SeccompSpec, capabilities: u64) -> Result<Policy> {
             format!("system call filters are not available on `{}`; use `seccomp=unconfined`", std::env::consts::ARCH),
         )
     })?;
-    match spec {
-        SeccompSpec::Profile { profile } => {
-            parse_profile(profile, Circumstances { capabilities, native, kernel: running_kernel()? })
-        }
-        _ => {
-            let arches = if native == Arch::X86_64 { vec![native, Arch::I386] } else { vec![native] };
-            Ok(default_policy(capabilities, &arches))
-        }
+    if let SeccompSpec::Profile { profile } = spec {
+        return parse_profile(profile, Circumstances { capabilities, native, kernel: running_kernel()? });
     }
+    let arches = if native == Arch::X86_64 { vec![native, Arch::I386] } else { vec![native] };
+    Ok(default_policy(capabilities, &arches))
 }
 
 fn running_kernel() -> Result<(u32, u32)> {

@@ -143,12 +143,10 @@ impl Arch {
 #[must_use]
 pub fn is_argument_32_bits(name: &str, index: u8) -> bool {
     match name {
-        "socket" | "socketpair" | "personality" => index < 3,
         "prctl" | "keyctl" | "arch_prctl" | "seccomp" | "bpf" => index == 0,
-        "ioctl" | "fcntl" | "fcntl64" | "epoll_ctl" | "quotactl_fd" => index < 2,
-        "setsockopt" | "getsockopt" | "tgkill" => index < 3,
+        "ioctl" | "fcntl" | "fcntl64" | "epoll_ctl" | "quotactl_fd" | "kill" | "tkill" => index < 2,
+        "socket" | "socketpair" | "personality" | "setsockopt" | "getsockopt" | "tgkill" => index < 3,
         "setns" => index == 1,
-        "kill" | "tkill" => index < 2,
         _ => false,
     }
 }

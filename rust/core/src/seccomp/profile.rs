@@ -128,7 +128,10 @@ fn syscall_rules(entry: &Object<'_>, circumstances: Circumstances) -> Result<Vec
     // Several conditions on one argument are alternatives in this form, those on different arguments hold together.
     let repeats = (0..6).any(|index| checks.iter().filter(|check| check.index == index).count() > 1);
     if repeats {
-        return Ok(checks.into_iter().map(|check| Rule { names: names.clone(), action, checks: vec![check] }).collect());
+        return Ok(checks
+            .into_iter()
+            .map(|check| Rule { names: names.clone(), action, checks: vec![check] })
+            .collect());
     }
     Ok(vec![Rule { names, action, checks }])
 }
