@@ -17,6 +17,7 @@ mod address;
 mod auth;
 mod body;
 mod challenge;
+mod client;
 mod digest;
 mod failure;
 mod pull;
@@ -31,10 +32,11 @@ pub use stream::LayerStream;
 use address::{Endpoint, check_repository, check_tag};
 use auth::Authenticator;
 use body::read_bounded;
+use client::{Client, Target};
 use digest::Digest;
-use failure::{Broken, Failure, Subject};
+use failure::{Broken, Failure};
 use retry::Attempts;
-use transport::{Answer, Call, Connections, IdleConnections, TransportSettings};
+use transport::{Connections, IdleConnections, TransportSettings};
 
 /// Longest manifest, bytes (the limit that registries are asked to accept).
 const MAX_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
@@ -73,31 +75,11 @@ pub struct RegistryResponse {
 
 /// One registry endpoint; shared by any number of threads.
 pub struct Registry {
-    endpoint: Endpoint,
-    authenticator: Authenticator,
-    settings: Arc<TransportSettings>,
+    client: Arc<Client>,
     /// For small documents.
     connections: Connections,
     /// For layers, which can be cut each on its own.
     idle: IdleConnections,
-}
-
-/// One resource of the registry.
-struct Target {
-    /// Beneath `/v2/`.
-    path: String,
-    /// The permission needed, as token services know it.
-    scope: String,
-    /// The thing, in backticks, for messages.
-    what: String,
-    names_image: bool,
-}
-
-impl Target {
-    fn new(repository: &str, path: &str, what: String, names_image: bool) -> Self {
-        let path = format!("{repository}/{path}");
-        Self { path, scope: format!("repository:{repository}:pull"), what, names_image }
-    }
 }
 
 impl Registry {
@@ -111,13 +93,10 @@ impl Registry {
         }
         let unchecked_host = options.insecure.then(|| endpoint.origin.host().to_owned());
         let settings = Arc::new(TransportSettings::new(options.timeout, unchecked_host, options.ca_file.as_deref())?);
-        Ok(Self {
-            endpoint,
-            authenticator: Authenticator::new(options.credentials.clone())?,
-            connections: Connections::new(Arc::clone(&settings)),
-            settings,
-            idle: IdleConnections::default(),
-        })
+        let connections = Connections::new(Arc::clone(&settings));
+        let authenticator = Authenticator::new(options.credentials.clone())?;
+        let client = Arc::new(Client { endpoint, authenticator, settings });
+        Ok(Self { client, connections, idle: IdleConnections::default() })
     }
 
     /// Asks whether the registry speaks the API and accepts the credentials.
@@ -149,12 +128,12 @@ impl Registry {
         })?;
         let (headers, body) = self.document(&target, &[(ACCEPT, accept)], MAX_MANIFEST_BYTES)?;
         if body.len() as u64 > MAX_MANIFEST_BYTES {
-            return Err(self.error(ErrorKind::TooLarge, &target, "is longer than 4 MiB"));
+            return Err(self.client.error(ErrorKind::TooLarge, &target, "is longer than 4 MiB"));
         }
         if let Some(expected) = &expected {
             let actual = expected.of_same_algorithm(&body);
             if actual != *expected {
-                return Err(self.error(
+                return Err(self.client.error(
                     ErrorKind::DigestMismatch,
                     &target,
                     &format!("came with the digest `{actual}`"),
@@ -172,17 +151,21 @@ impl Registry {
     pub fn blob(&self, repository: &str, digest: &str, size: u64) -> Result<Vec<u8>> {
         let (digest, target) = Self::blob_target(repository, digest)?;
         if size > MAX_BLOB_BYTES {
-            return Err(self.error(ErrorKind::TooLarge, &target, "is longer than 8 MiB"));
+            return Err(self.client.error(ErrorKind::TooLarge, &target, "is longer than 8 MiB"));
         }
         let (_, body) = self.document(&target, &[], size)?;
         if body.len() as u64 != size {
             let longer = if body.len() as u64 > size { "longer" } else { "shorter" };
             let fault = format!("is {longer} than the {size} bytes that its manifest says");
-            return Err(self.error(ErrorKind::SizeMismatch, &target, &fault));
+            return Err(self.client.error(ErrorKind::SizeMismatch, &target, &fault));
         }
         let actual = digest.of_same_algorithm(&body);
         if actual != digest {
-            return Err(self.error(ErrorKind::DigestMismatch, &target, &format!("came with the digest `{actual}`")));
+            return Err(self.client.error(
+                ErrorKind::DigestMismatch,
+                &target,
+                &format!("came with the digest `{actual}`"),
+            ));
         }
         Ok(body)
     }
@@ -193,56 +176,6 @@ impl Registry {
         let what = format!("`{repository}@{digest}`");
         let target = Target::new(repository, &format!("blobs/{digest}"), what, false);
         Ok((digest, target))
-    }
-
-    fn subject<'a>(&'a self, target: &'a Target) -> Subject<'a> {
-        Subject {
-            endpoint: &self.endpoint,
-            what: &target.what,
-            names_image: target.names_image,
-            is_anonymous: self.authenticator.is_anonymous(),
-        }
-    }
-
-    /// An error about content: "`x` of registry `y` is too long".
-    fn error(&self, kind: ErrorKind, target: &Target, fault: &str) -> Error {
-        Error::new(kind, format!("{} of registry `{}` {fault}", target.what, self.endpoint.origin))
-    }
-
-    /// Sends one request, answering the registry's challenge when it makes one. The answer may have any status.
-    fn request(
-        &self,
-        connections: &Connections,
-        target: &Target,
-        headers: &[(HeaderName, HeaderValue)],
-    ) -> std::result::Result<Answer, Failure> {
-        let subject = self.subject(target);
-        let call = Call {
-            address: self.endpoint.resource(&target.path)?,
-            origin: self.endpoint.origin.clone(),
-            headers: headers.to_vec(),
-            authorization: self.authenticator.pass(&target.scope),
-            form: None,
-        };
-        let answer = connections.send(call.clone()).map_err(|broken| broken.about(&subject))?;
-        // A challenge counts from the registry alone: whoever it redirects to has no claim to our credentials.
-        if answer.status != 401 || answer.origin != self.endpoint.origin {
-            return Ok(answer);
-        }
-        if let Some(refused) = &call.authorization {
-            self.authenticator.forget(&target.scope, refused);
-        }
-        let Some(pass) = self.authenticator.answer(connections, &subject, &answer.headers, &target.scope)? else {
-            return Ok(answer);
-        };
-        // Read to its end, so that the connection can be used again.
-        let _ = read_bounded(answer.body, 64 * 1024, self.settings.timeout);
-        let second = Call { authorization: Some(pass.clone()), ..call };
-        let answer = connections.send(second).map_err(|broken| broken.about(&subject))?;
-        if answer.status == 401 && answer.origin == self.endpoint.origin {
-            self.authenticator.forget(&target.scope, &pass);
-        }
-        Ok(answer)
     }
 
     /// A whole document, at most `limit` bytes and one more.
@@ -267,12 +200,12 @@ impl Registry {
         headers: &[(HeaderName, HeaderValue)],
         limit: u64,
     ) -> std::result::Result<(HeaderMap, Vec<u8>), Failure> {
-        let answer = self.request(&self.connections, target, headers)?;
-        let subject = self.subject(target);
+        let answer = self.client.request(&self.connections, target, headers)?;
+        let subject = self.client.subject(target);
         if answer.status != 200 {
             return Err(subject.refusal(&answer.origin, answer.status, &answer.headers, answer.body));
         }
-        let timeout = self.settings.timeout;
+        let timeout = self.client.settings.timeout;
         let body = read_bounded(answer.body, limit, timeout * 4)
             .map_err(|cause| Broken::from_transport(&answer.origin, &cause.into(), timeout).about(&subject))?;
         Ok((answer.headers, body))
@@ -283,12 +216,16 @@ impl Registry {
         let mut announced = None;
         for value in headers.get_all("docker-content-digest") {
             let digest = value.to_str().ok().and_then(|text| Digest::parse(text.trim()).ok()).ok_or_else(|| {
-                self.error(ErrorKind::RegistryError, target, "came with a `Docker-Content-Digest` that is no digest")
+                self.client.error(
+                    ErrorKind::RegistryError,
+                    target,
+                    "came with a `Docker-Content-Digest` that is no digest",
+                )
             })?;
             let actual = digest.of_same_algorithm(body);
             if actual != digest {
                 let fault = format!("was announced with the digest `{digest}` and came with `{actual}`");
-                return Err(self.error(ErrorKind::DigestMismatch, target, &fault));
+                return Err(self.client.error(ErrorKind::DigestMismatch, target, &fault));
             }
             announced = Some(digest.as_str().to_owned());
         }
@@ -302,7 +239,7 @@ impl Registry {
             let text = value.to_str().unwrap_or_default();
             let bare = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
             if found.as_ref().is_some_and(|earlier| *earlier != bare) {
-                return Err(self.error(ErrorKind::RegistryError, target, "came with two media types"));
+                return Err(self.client.error(ErrorKind::RegistryError, target, "came with two media types"));
             }
             found = Some(bare);
         }
@@ -312,6 +249,6 @@ impl Registry {
 
 impl std::fmt::Debug for Registry {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "Registry({})", self.endpoint.origin)
+        write!(formatter, "Registry({})", self.client.endpoint.origin)
     }
 }

@@ -11,12 +11,13 @@ use ureq::BodyReader;
 use ureq::http::header::{CONTENT_RANGE, RANGE, TRANSFER_ENCODING};
 use ureq::http::{HeaderMap, HeaderValue};
 
+use super::Registry;
 use super::address::Origin;
+use super::client::{Client, Target};
 use super::digest::{Digest, Hasher};
 use super::failure::{Broken, Failure};
 use super::retry::Attempts;
 use super::transport::{Answer, Connections};
-use super::{Registry, Target};
 use crate::progress::{Phase, Progress};
 use crate::{Error, ErrorKind, Result};
 
@@ -30,7 +31,8 @@ const CANCEL_POLL: Duration = Duration::from_millis(100);
 /// Its errors are [`Error`]s inside of `io::Error`.
 pub struct LayerStream<'a> {
     registry: &'a Registry,
-    target: Target,
+    client: Arc<Client>,
+    target: Arc<Target>,
     digest: Digest,
     size: u64,
     progress: Option<&'a Arc<Progress>>,
@@ -62,11 +64,12 @@ impl<'a> LayerStream<'a> {
         size: u64,
         progress: Option<&'a Arc<Progress>>,
     ) -> Self {
-        let connections = registry.idle.take(&registry.settings);
+        let connections = registry.idle.take(&registry.client.settings);
         Self {
             watch: progress.and_then(|progress| CancelWatch::start(progress, &connections)),
+            client: Arc::clone(&registry.client),
             registry,
-            target,
+            target: Arc::new(target),
             hasher: Some(digest.hasher()),
             digest,
             size,
@@ -132,8 +135,8 @@ impl<'a> LayerStream<'a> {
 
     /// What a broken read means.
     fn broken(&self, origin: &Origin, cause: io::Error) -> Failure {
-        let timeout = self.registry.settings.timeout;
-        Broken::from_transport(origin, &cause.into(), timeout).about(&self.registry.subject(&self.target))
+        let timeout = self.client.settings.timeout;
+        Broken::from_transport(origin, &cause.into(), timeout).about(&self.client.subject(&self.target))
     }
 
     /// Waits before the next attempt. A connection that was cut by cancelling breaks with some error of its own.
@@ -164,12 +167,17 @@ impl<'a> LayerStream<'a> {
                 .map_err(|_| Error::new(ErrorKind::Internal, "a byte range is not a header"))?;
             headers.push((RANGE, range));
         }
-        let answer = self.registry.request(&self.connections, &self.target, &headers)?;
+        let answer = match self.progress {
+            Some(progress) => {
+                self.client.request_until_cancelled(&self.connections, &self.target, headers, progress)?
+            }
+            None => self.client.request(&self.connections, &self.target, &headers)?,
+        };
         match answer.status {
             200 => self.whole(answer, offset),
             206 if offset > 0 => self.part(answer, offset),
             status => {
-                let subject = self.registry.subject(&self.target);
+                let subject = self.client.subject(&self.target);
                 Err(subject.refusal(&answer.origin, status, &answer.headers, answer.body))
             }
         }
@@ -215,7 +223,7 @@ impl<'a> LayerStream<'a> {
     }
 
     fn fault(&self, kind: ErrorKind, fault: &str) -> Error {
-        self.registry.error(kind, &self.target, fault)
+        self.client.error(kind, &self.target, fault)
     }
 
     fn check_announced(&self, announced: u64, expected: u64) -> Result<()> {
@@ -275,6 +283,10 @@ impl Drop for LayerStream<'_> {
         // From here on nobody cuts these connections; a body that was not read to its end closes its own.
         self.watch = None;
         self.source = None;
+        if self.check_cancelled().is_err() {
+            // A request may be left on its own thread; its connections are not for others.
+            self.connections.cut();
+        }
         self.registry.idle.give_back(&self.connections);
     }
 }

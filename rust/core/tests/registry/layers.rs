@@ -1,6 +1,7 @@
 //! Layers: one stream over broken connections, and an end that is only reached when everything is right.
 
 use std::io::Read;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -190,6 +191,21 @@ fn cancelling_does_not_wait_for_the_server() {
     // A listener that accepts and never says a word.
     let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let client = Registry::new(&format!("http://{}", mute.local_addr().unwrap()), &options()).unwrap();
+    assert_eq!(fetch_and_cancel(&client).unwrap_err().kind, ErrorKind::Cancelled);
+}
+
+#[test]
+fn cancelling_does_not_wait_for_a_connection() {
+    use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
+    let listener = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&listener, &"127.0.0.1:0".parse::<std::net::SocketAddrV4>().unwrap()).unwrap();
+    listen(&listener, 0).unwrap();
+    let address = std::net::SocketAddrV4::try_from(getsockname(&listener).unwrap()).unwrap();
+    // Once its queue is full, a listener that never accepts lets others wait.
+    let connect = || TcpStream::connect_timeout(&address.into(), Duration::from_millis(300)).ok();
+    let queue: Vec<TcpStream> = std::iter::from_fn(connect).take(50).collect();
+    assert!(queue.len() < 50);
+    let client = Registry::new(&format!("http://{address}"), &options()).unwrap();
     assert_eq!(fetch_and_cancel(&client).unwrap_err().kind, ErrorKind::Cancelled);
 }
 

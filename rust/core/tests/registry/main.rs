@@ -5,6 +5,7 @@
 mod debian;
 mod documents;
 mod layers;
+mod proxies;
 mod redirects;
 mod server;
 mod tokens;
