@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{LayerStream, Registry};
-use crate::Result;
 use crate::layer::{ApplyLimits, LayerInfo, LayerStore};
 use crate::progress::{Phase, Progress};
+use crate::{Error, ErrorKind, Result};
 
 /// A layer blob as a manifest and its config describe it.
 #[derive(Clone, Copy, Debug)]
@@ -64,8 +64,34 @@ impl Registry {
             progress.set_total(blob.size);
         }
         enter(Phase::Downloading);
-        let layer = store.apply_stream(Some(blob.diff_id), &mut stream, &limits, observer)?;
+        let layer = store
+            .apply_stream(Some(blob.diff_id), &mut stream, &limits, observer)
+            .map_err(|error| explain(error, &mut stream, blob))?;
         enter(Phase::Complete);
         Ok(layer)
+    }
+}
+
+/// A failed unpacking in terms of the pull. Content that cannot be unpacked is often not the content that was asked
+/// for, which the digest tells once the rest is here; and what the stream did not say itself lacks the layer's name.
+fn explain(error: Error, stream: &mut LayerStream<'_>, blob: &LayerBlob<'_>) -> Error {
+    if stream.has_failed() {
+        return error;
+    }
+    if error.kind == ErrorKind::MalformedArchive {
+        let rest = std::io::copy(stream, &mut std::io::sink());
+        if let Some(cause) = rest.err().and_then(|cause| cause.downcast::<Error>().ok()) {
+            if matches!(cause.kind, ErrorKind::DigestMismatch | ErrorKind::SizeMismatch | ErrorKind::Cancelled) {
+                return cause;
+            }
+        }
+    }
+    match error.kind {
+        ErrorKind::MalformedArchive
+        | ErrorKind::HostileArchive
+        | ErrorKind::TooLarge
+        | ErrorKind::DigestMismatch
+        | ErrorKind::NoSpace => error.context(&format!("cannot keep layer `{}@{}`", blob.repository, blob.digest)),
+        _ => error,
     }
 }

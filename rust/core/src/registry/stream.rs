@@ -83,6 +83,11 @@ impl<'a> LayerStream<'a> {
         }
     }
 
+    /// True when a read failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
     fn check_cancelled(&self) -> Result<()> {
         self.progress.map_or(Ok(()), |progress| progress.check())
     }

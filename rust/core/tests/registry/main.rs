@@ -6,6 +6,7 @@ mod debian;
 mod documents;
 mod layers;
 mod proxies;
+mod pulls;
 mod redirects;
 mod server;
 mod tokens;
