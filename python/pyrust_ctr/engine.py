@@ -124,8 +124,13 @@ class Engine:
         return found if found is not None else self._make("runtime", self._make_runtime)
 
     def close(self) -> None:
-        """Closes the state database. Running containers go on; the engine can be used again."""
-        database: Database | None = self._parts.get("database")
+        """Closes the state database and lets go of the store's descriptors. Running containers go on; the
+        engine can be used again.
+        """
+        with self._guard:
+            # The services refer to each other in a circle, which would keep them until a collection.
+            parts, self._parts = self._parts, {}
+        database: Database | None = parts.get("database")
         if database is not None:
             database.close()
 

@@ -23,6 +23,8 @@ def adding(context: ImageContext) -> Iterator[None]:
     """Meanwhile, no content is deleted; afterwards what had to wait for that is."""
     try:
         with locks.shared(context.lock):
+            # What a killed pull left gives its space to this one.
+            context.store.sweep()
             yield
     finally:
         if context.overdue.exists():
@@ -57,6 +59,7 @@ def delete_unused(context: ImageContext) -> tuple[tuple[str, ...], int]:
             if digest not in blobs:
                 context.store.remove_blob(digest)
         context.overdue.unlink(missing_ok=True)
+    context.store.sweep()
     return tuple(removed), freed
 
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from pyrust_ctr.config import EngineConfig
+    from pyrust_ctr.images.access import RegistryAccess
     from pyrust_ctr.images.table import ImageTable
     from pyrust_ctr.paths import Paths
-    from pyrust_ctr.registry.client import RegistryClient
     from pyrust_ctr.runtime.interface import Runtime, Store
     from pyrust_ctr.state.db import Database
 
@@ -27,10 +26,12 @@ class ImageContext:
     table: ImageTable
     store: Store
     runtime: Runtime
-    config: Callable[[], EngineConfig]
-    """The settings, read on first use: most starts need none."""
-    client: Callable[[str], RegistryClient]
-    """The client for a registry by name."""
+    access: RegistryAccess
+
+    @property
+    def config(self) -> EngineConfig:
+        """The settings in force."""
+        return self.access.config()
 
     @property
     def lock(self) -> Path:

@@ -36,7 +36,7 @@ def load(context: ImageContext, source: LoadSource, *, progress: ProgressCallbac
     """Brings every image of the archive here, plain or compressed; returns them in the archive's order."""
     with _opened(source) as (descriptor, name), content.adding(context):
         # The archive holds layers that may be compressed no further: its own limit is a few of theirs.
-        limit = 8 * context.config().max_layer_bytes
+        limit = 8 * context.config.max_layer_bytes
         directory = context.store.unpack_archive(descriptor, max_bytes=limit, progress=None)
         try:
             folder = ArchiveFolder(context.store, directory, name)
@@ -78,7 +78,7 @@ def _bring(
             Job(diff_id, folder.size(layer.member) if present is None else 0, counters, work, present)
         )
     # Unpacking is the work of the processors and the disk, not of a network: two at once are enough.
-    transfer.run(jobs, parallel=min(2, context.config().parallel_downloads), report=progress)
+    transfer.run(jobs, parallel=min(2, context.config.parallel_downloads), report=progress)
     image_id = context.store.put_blob(archived.config_bytes)
     if archived.manifest is not None:
         context.store.put_blob(archived.manifest.body, archived.manifest.digest)
@@ -105,7 +105,7 @@ def _apply(
         if layer.descriptor is not None:
             folder.check(descriptor, layer.member, layer.descriptor)
         return context.store.apply_layer(
-            descriptor, diff_id=diff_id, max_bytes=context.config().max_layer_bytes, progress=counters
+            descriptor, diff_id=diff_id, max_bytes=context.config.max_layer_bytes, progress=counters
         )
 
 
@@ -114,7 +114,7 @@ def _apply_unknown(context: ImageContext, folder: ArchiveFolder) -> Callable[[st
 
     def apply(member: str) -> str:
         with folder.opened(member) as descriptor:
-            limit = context.config().max_layer_bytes
+            limit = context.config.max_layer_bytes
             return context.store.apply_layer(descriptor, diff_id=None, max_bytes=limit).diff_id
 
     return apply

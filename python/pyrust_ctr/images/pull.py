@@ -29,7 +29,7 @@ def pull(
         pinned = _pinned(context, reference, wanted)
         if pinned is not None:
             return pinned
-        client = context.client(reference.registry)
+        client = context.access.client(reference.registry)
         resolved = Resolver(client, context.store, reference, wanted).resolve()
         return _bring(context, client, reference, resolved, progress)
 
@@ -90,7 +90,7 @@ def _fetch_layers(
     layers: dict[str, Descriptor] = {}
     for diff_id, descriptor in zip(resolved.config.diff_ids, resolved.manifest.layers, strict=True):
         layers.setdefault(diff_id, descriptor)
-    config = context.config()
+    config = context.config
     jobs = []
     for diff_id, descriptor in layers.items():
         counters = context.runtime.new_progress()

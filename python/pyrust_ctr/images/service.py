@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyrust_ctr.errors import ImageNotFound, InvalidArgument, PlatformMismatch
 from pyrust_ctr.images import find
+from pyrust_ctr.images.access import RegistryAccess
 from pyrust_ctr.images.context import ImageContext
 from pyrust_ctr.images.platform import can_run, choose, host_platform, parse_platform
 from pyrust_ctr.images.table import ImageTable
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from pyrust_ctr.images.load import LoadSource
     from pyrust_ctr.images.transfer import ProgressCallback
     from pyrust_ctr.paths import Paths
-    from pyrust_ctr.registry.client import RegistryClient
     from pyrust_ctr.registry.credentials import CredentialFile
     from pyrust_ctr.runtime.interface import Runtime, Store
     from pyrust_ctr.state.db import Database
@@ -41,12 +41,8 @@ class Images:
         config: Callable[[], EngineConfig] | None = None,
         credentials: CredentialFile | None = None,
     ) -> None:
-        self._paths = paths
-        self._runtime = runtime
-        self._load_config = config
-        self._credentials = credentials
+        self._access = RegistryAccess(paths, runtime, config, credentials)
         self._guard = threading.Lock()
-        self._config: EngineConfig | None = None
         self._ready: dict[tuple[str, int], tuple[ImageConfig, tuple[str, ...]]] = {}
         self._context = ImageContext(
             paths=paths,
@@ -54,8 +50,7 @@ class Images:
             table=ImageTable(database),
             store=store,
             runtime=runtime,
-            config=self._settings,
-            client=self._client,
+            access=self._access,
         )
 
     def pull(
@@ -149,8 +144,8 @@ class Images:
 
         host = normalize_registry(registry)
         credentials = Credentials(username, password)
-        self._client(host).ping(credentials)
-        file = self._credential_file()
+        self._access.client(host).ping(credentials)
+        file = self._access.credentials()
         file.store(host, credentials)
         return KeptCredentials(str(file.path), file.helper_for(host))
 
@@ -158,7 +153,7 @@ class Images:
         """Forgets the credentials for a registry; False when there were none."""
         from pyrust_ctr.refs import normalize_registry
 
-        return self._credential_file().erase(normalize_registry(registry))
+        return self._access.credentials().erase(normalize_registry(registry))
 
     def resolve_for_run(self, name: str, platform: str | None = None) -> ResolvedImage:
         """The image with everything that a start needs; nothing is downloaded.
@@ -229,28 +224,3 @@ class Images:
                 self._ready.pop(next(iter(self._ready)))
             self._ready[key] = (config, lowers)
         return config, lowers
-
-    def _settings(self) -> EngineConfig:
-        with self._guard:
-            if self._config is None:
-                if self._load_config is not None:
-                    self._config = self._load_config()
-                else:
-                    from pyrust_ctr.config import load_config
-
-                    self._config = load_config(self._paths)
-            return self._config
-
-    def _credential_file(self) -> CredentialFile:
-        if self._credentials is None:
-            from pyrust_ctr.registry.credentials import CredentialFile
-
-            self._credentials = CredentialFile()
-        return self._credentials
-
-    def _client(self, registry: str) -> RegistryClient:
-        from pyrust_ctr.registry.client import RegistryClient
-
-        return RegistryClient(
-            registry, runtime=self._runtime, config=self._settings(), credentials=self._credential_file()
-        )
