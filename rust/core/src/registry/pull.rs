@@ -80,10 +80,12 @@ fn explain(error: Error, stream: &mut LayerStream<'_>, blob: &LayerBlob<'_>) -> 
     }
     if error.kind == ErrorKind::MalformedArchive {
         let rest = std::io::copy(stream, &mut std::io::sink());
-        if let Some(cause) = rest.err().and_then(|cause| cause.downcast::<Error>().ok()) {
-            if matches!(cause.kind, ErrorKind::DigestMismatch | ErrorKind::SizeMismatch | ErrorKind::Cancelled) {
-                return cause;
-            }
+        let cause = rest.err().and_then(|cause| cause.downcast::<Error>().ok());
+        let says_more = |cause: &Error| {
+            matches!(cause.kind, ErrorKind::DigestMismatch | ErrorKind::SizeMismatch | ErrorKind::Cancelled)
+        };
+        if let Some(cause) = cause.filter(says_more) {
+            return cause;
         }
     }
     match error.kind {

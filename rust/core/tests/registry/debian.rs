@@ -1,6 +1,6 @@
 //! Against Debian's `docker-registry`, where it is installed: a real one, on a free loopback port, with its own folder.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -27,8 +27,7 @@ impl RealRegistry {
     fn start(more_config: &str) -> Option<Self> {
         let program = Path::new("/usr/bin/docker-registry");
         if !program.exists() {
-            let mut stderr = std::io::stderr();
-            writeln!(stderr, "skipped: `docker-registry` is not installed").unwrap();
+            eprintln!("skipped: `docker-registry` is not installed");
             return None;
         }
         let folder = TempDir::new().unwrap();
@@ -136,7 +135,7 @@ fn an_image_of_a_real_registry() {
 #[test]
 fn a_real_registry_with_passwords() {
     if !Path::new("/usr/bin/htpasswd").exists() {
-        writeln!(std::io::stderr(), "skipped: `htpasswd` is not installed").unwrap();
+        eprintln!("skipped: `htpasswd` is not installed");
         return;
     }
     let passwords = TempDir::new().unwrap();

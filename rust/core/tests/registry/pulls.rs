@@ -57,7 +57,7 @@ impl Bench {
     /// None, with a printed reason, without root.
     fn new() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
-            writeln!(std::io::stderr(), "skipped: unpacking layers takes root").unwrap();
+            eprintln!("skipped: unpacking layers takes root");
             return None;
         }
         let folder = TempDir::new().unwrap();

@@ -39,7 +39,10 @@ fn credentials_stay_with_their_host() {
 
 #[test]
 fn another_host_cannot_ask_for_credentials() {
-    let thief = Server::start(|_, _| Reply::new(401, "").header("WWW-Authenticate", "Basic realm=\"r\""));
+    let thief = Server::start(|seen, _| {
+        let realm = format!("Bearer realm=\"http://{}/token\"", seen.header("host").unwrap());
+        Reply::new(401, "").header("WWW-Authenticate", realm)
+    });
     let location = thief.url();
     let server = Server::start(move |_, _| Reply::new(307, "").header("Location", location.clone()));
     let error = registry(&server, &with_password()).blob("x", &digest_of(b""), 0).unwrap_err();
