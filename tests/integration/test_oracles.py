@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,8 @@ NET_RAW_CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 
 def _everything() -> list[tuple[tarfile.TarInfo, bytes]]:
     """One of each kind of file that an image may hold."""
-    long_name = "deep/" + "/".join("d" * 60 for _ in range(5)) + "/" + "n" * 200
+    deep = ["deep/"] + ["deep/" + "/".join(["d" * 60] * depth) + "/" for depth in range(1, 6)]
+    long_name = deep[-1] + "n" * 200
     attributes = {
         "SCHILY.xattr.user.colour": "blue",
         "SCHILY.xattr.security.capability": NET_RAW_CAPABILITY.decode("latin-1"),
@@ -57,7 +59,7 @@ def _everything() -> list[tuple[tarfile.TarInfo, bytes]]:
         entry("home/large", os.urandom(3_000_000)),
         entry("home/ünïcödé ☃ name", b"6"),
         entry("home/new\nline", b"7"),
-        entry("deep/" + "/".join("d" * 60 for _ in range(5)) + "/", mode=0o750),
+        *(entry(folder, mode=0o750) for folder in deep),
         entry(long_name, b"8"),
         entry("deep/to-long", kind=tarfile.SYMTYPE, link="x/" * 60 + "end"),
         entry("sticky/", mode=0o1777),
@@ -222,14 +224,14 @@ def _umoci(tmp_path: Path, archives: Sequence[bytes]) -> dict[str, Node]:
 
 
 def _podman(tmp_path: Path, archives: Sequence[bytes]) -> dict[str, Node]:
-    podman = [
-        need_program("podman"),
-        "--root",
-        str(tmp_path / "podman"),
-        "--runroot",
-        str(tmp_path / "podman-run"),
-    ]
-    podman += ["--storage-driver", "vfs", "--tmpdir", str(tmp_path / "podman-tmp")]
+    # Its run directory must have a name of at most 50 characters.
+    with tempfile.TemporaryDirectory(prefix="podman") as run_directory:
+        return _podman_in(Path(run_directory), tmp_path, archives)
+
+
+def _podman_in(run_directory: Path, tmp_path: Path, archives: Sequence[bytes]) -> dict[str, Node]:
+    podman = [need_program("podman"), "--storage-driver", "vfs", "--root", str(tmp_path / "podman")]
+    podman += ["--runroot", str(run_directory / "run"), "--tmpdir", str(run_directory / "tmp")]
     document = images.image([layers.gzip_layer(archive) for archive in archives])
     archive = tmp_path / "image.tar"
     archive.write_bytes(images.docker_archive(document, ["oracle:1"]))

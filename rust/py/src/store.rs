@@ -1,5 +1,6 @@
 //! Door of `store`: progress, layers and content.
 
+use std::ffi::OsString;
 use std::os::fd::IntoRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -152,8 +153,9 @@ impl Store {
         enter(py, || apply_fd(&*self.layers, fd, diff_id, &limits, progress)).map(LayerInfo::from)
     }
 
-    fn rootfs_lowers(&self, py: Python<'_>, diff_ids: Vec<String>) -> PyResult<Vec<PathBuf>> {
-        enter(py, || self.layers.rootfs_lowers(&diff_ids))
+    fn rootfs_lowers(&self, py: Python<'_>, diff_ids: Vec<String>) -> PyResult<Vec<OsString>> {
+        let lowers = enter(py, || self.layers.rootfs_lowers(&diff_ids))?;
+        Ok(lowers.into_iter().map(PathBuf::into_os_string).collect())
     }
 
     fn read_rootfs_file<'py>(
@@ -174,10 +176,11 @@ impl Store {
         fd: i32,
         max_bytes: u64,
         progress: Option<&Progress>,
-    ) -> PyResult<PathBuf> {
+    ) -> PyResult<OsString> {
         let progress = progress.map(|progress| &*progress.inner);
         let limits = ApplyLimits { max_bytes };
         enter(py, || archive::unpack_archive(&self.scratch, &mut FileInput::new(fd, progress)?, &limits, progress))
+            .map(PathBuf::into_os_string)
     }
 
     fn open_beneath(&self, py: Python<'_>, directory: PathBuf, path: PathBuf) -> PyResult<i32> {
