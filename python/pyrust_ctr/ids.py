@@ -7,8 +7,8 @@ import secrets
 
 _FULL_ID = re.compile(r"[0-9a-f]{64}")
 _PREFIX = re.compile(r"[0-9a-f]{1,64}")
-NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
-"""What a container may be named (Docker's rule)."""
+NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+"""What a container may be named (Docker's rule, and single characters)."""
 
 
 def new_id() -> str:

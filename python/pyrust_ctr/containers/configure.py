@@ -197,6 +197,8 @@ def _workdir(values: dict[str, Any], value: str) -> None:
 
 
 def _user(values: dict[str, Any], value: Any) -> None:
+    if "\0" in str(value):
+        raise InvalidArgument("the user has a NUL character")
     values["user"] = str(value)
 
 

@@ -50,6 +50,6 @@ def check_name(name: str) -> str:
     if not NAME.fullmatch(bare) or len(bare) > MAXIMUM_LENGTH:
         raise InvalidArgument(
             f"`{name}` is not a name for a container",
-            hint="Two or more letters, digits, `_`, `.` and `-`, and begins with a letter or digit.",
+            hint="Letters, digits, `_`, `.` and `-`, beginning with a letter or digit.",
         )
     return bare
