@@ -149,7 +149,9 @@ def test_silence_ends(
     engine: Engine, pushed: str, faulty: FaultyRegistry, layer: layers.Layer, part: str
 ) -> None:
     if part == "layer":
-        faulty.faults.append(Fault(layer.digest, hang_after=100_000))
+        # A resumed transfer that gains nothing must not be resumed for ever.
+        faulty.faults.append(Fault(layer.digest, hang_after=100_000, times=1))
+        faulty.faults.append(Fault(layer.digest, hang=True))
     else:
         faulty.faults.append(Fault(part, hang=True))
     begun = time.monotonic()

@@ -97,7 +97,9 @@ class _Request(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        self.server.seen.append(Seen(self.command, self.path, dict(self.headers)))
+        # Names of headers have no case; here they are all written in one way.
+        headers = {name.title(): value for name, value in self.headers.items()}
+        self.server.seen.append(Seen(self.command, self.path, headers))
         fault = self.server.fault_for(self.path)
         if fault is None:
             self._answer(*self._fetch())
