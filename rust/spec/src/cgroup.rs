@@ -40,7 +40,7 @@ pub struct CgroupDir {
     /// v2: controllers to enable in the `cgroup.subtree_control` of the mount and of the parent.
     #[serde(default)]
     pub enable: Vec<String>,
-    /// Files to write after the directory was made, in order.
+    /// Files to write after the directory was made, in order. (A new v1 cpuset and its parent are first filled from above.)
     pub writes: Vec<CgroupWrite>,
 }
 
@@ -48,7 +48,7 @@ pub struct CgroupDir {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CgroupWrite {
-    /// File name inside the directory; `../name` is a file of the shared parent (a v1 cpuset needs its parent filled).
+    /// File name inside the directory.
     pub file: String,
     /// Bytes to write, one `write(2)`.
     pub value: String,

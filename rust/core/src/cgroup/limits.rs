@@ -156,14 +156,7 @@ pub fn v1_writes(machine: &Hierarchies, controller: &str, limits: &LimitsSpec) -
                 writes.push(required("cpu.shares", shares));
             }
         }
-        "cpuset" => {
-            // A v1 group begins with no CPU at all, and so does the shared parent.
-            let (cpus, nodes) = (list(&machine.cpus), list(&machine.memory_nodes));
-            writes.push(required("../cpuset.cpus", &cpus));
-            writes.push(required("../cpuset.mems", &nodes));
-            writes.push(required("cpuset.cpus", limits.cpuset_cpus.as_ref().unwrap_or(&cpus)));
-            writes.push(required("cpuset.mems", limits.cpuset_mems.as_ref().unwrap_or(&nodes)));
-        }
+        "cpuset" => writes.extend(cpuset_writes(limits)),
         "pids" => writes.extend(pids_write(limits)),
         _ => {}
     }
@@ -192,18 +185,16 @@ pub fn v2_writes(controller: &str, limits: &LimitsSpec) -> Vec<CgroupWrite> {
                 writes.push(required("cpu.weight", weight_of_shares(shares)));
             }
         }
-        "cpuset" => {
-            if let Some(cpus) = &limits.cpuset_cpus {
-                writes.push(required("cpuset.cpus", cpus));
-            }
-            if let Some(nodes) = &limits.cpuset_mems {
-                writes.push(required("cpuset.mems", nodes));
-            }
-        }
+        "cpuset" => writes.extend(cpuset_writes(limits)),
         "pids" => writes.extend(pids_write(limits)),
         _ => {}
     }
     writes
+}
+
+fn cpuset_writes(limits: &LimitsSpec) -> Vec<CgroupWrite> {
+    let cpus = limits.cpuset_cpus.iter().map(|cpus| required("cpuset.cpus", cpus));
+    cpus.chain(limits.cpuset_mems.iter().map(|nodes| required("cpuset.mems", nodes))).collect()
 }
 
 fn pids_write(limits: &LimitsSpec) -> Option<CgroupWrite> {

@@ -24,7 +24,6 @@ pub fn plan(machine: &Hierarchies, wanted: &LimitsSpec, devices: &DevicesSpec, i
             continue;
         }
         let mut writes = Vec::new();
-        // A v1 group with an empty cpuset takes no process: where it is mounted with others, it has to be filled.
         for controller in &hierarchy.controllers {
             writes.extend(limits::v1_writes(machine, controller, wanted));
             if controller == "devices" {

@@ -16,7 +16,7 @@ use ctr_spec::SeccompSpec;
 pub use compile::{Instruction, compile, encode};
 pub use default_profile::default_policy;
 pub use policy::{Action, Arch, ArgCheck, Comparison, Policy, Rule};
-pub use profile::{Circumstances, parse_profile};
+pub use profile::{Circumstances, kernel_version, parse_profile};
 
 use crate::{Error, ErrorKind, Result};
 
