@@ -1,7 +1,10 @@
 //! The one gate into the core: releases the GIL, maps the error.
 
+use std::time::Duration;
+
+use ctr_core::container::Interrupt;
 use ctr_core::{Error, ErrorKind};
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
@@ -14,6 +17,39 @@ where
     F: FnOnce() -> ctr_core::Result<T> + Send,
 {
     py.detach(work).map_err(|error| to_python(py, &error))
+}
+
+/// Like [`enter`], for work that waits: it asks now and then whether a signal handler of Python's raised something
+/// (`KeyboardInterrupt`), ends then, and that is what is raised.
+pub fn enter_waiting<T, F>(py: Python<'_>, work: F) -> PyResult<T>
+where
+    T: Send,
+    F: FnOnce(Interrupt<'_>) -> ctr_core::Result<T> + Send,
+{
+    let mut raised: Option<PyErr> = None;
+    let outcome = py.detach(|| {
+        let mut check = || {
+            Python::attach(|py| py.check_signals()).map_err(|exception| {
+                raised = Some(exception);
+                Error::new(ErrorKind::Cancelled, "interrupted by a signal")
+            })
+        };
+        work(&mut check)
+    });
+    match raised {
+        Some(exception) => Err(exception),
+        None => outcome.map_err(|error| to_python(py, &error)),
+    }
+}
+
+/// The time of a `timeout_s` argument.
+pub fn duration(timeout_s: Option<f64>) -> PyResult<Option<Duration>> {
+    let Some(seconds) = timeout_s else { return Ok(None) };
+    if seconds.is_nan() {
+        return Err(PyValueError::new_err("the timeout is not a number"));
+    }
+    // What no clock can count to is as good as no limit.
+    Ok(Duration::try_from_secs_f64(seconds.max(0.0)).ok())
 }
 
 /// The Python exception for a core error.

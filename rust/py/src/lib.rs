@@ -7,8 +7,11 @@
 use pyo3::prelude::*;
 
 mod containers;
+mod doctor;
 mod gate;
+mod outcomes;
 mod registry;
+mod sessions;
 mod store;
 
 #[pymodule]
@@ -21,6 +24,9 @@ mod _core {
         gate::register(module)?;
         store::register(module)?;
         registry::register(module)?;
-        containers::register(module)
+        outcomes::register(module)?;
+        sessions::register(module)?;
+        containers::register(module)?;
+        doctor::register(module)
     }
 }

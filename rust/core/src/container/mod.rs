@@ -4,6 +4,7 @@
 //! truth is in three places that survive everybody: the lock (a shim lives), `started.json`, `exit.json`.
 
 mod attach;
+mod borrowed;
 mod connection;
 mod create;
 mod directory;
@@ -23,6 +24,7 @@ mod start;
 mod wait;
 
 pub use attach::attach;
+pub use borrowed::duplicate;
 pub use create::create;
 pub use exec::{ExecOutcome, ExecStreams, exec, exec_capture};
 pub use failure::sentence;
