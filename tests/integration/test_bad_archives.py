@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import os
 import subprocess
@@ -226,6 +227,8 @@ def small_state(nothing_left: None, tmp_path: Path) -> Iterator[Path]:
     try:
         yield directory
     finally:
+        # A caught exception and its frames hold each other, and with them the engine's descriptors.
+        gc.collect()
         subprocess.run([umount, directory], check=True, timeout=30)
 
 

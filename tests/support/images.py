@@ -251,8 +251,14 @@ def _everything(document: Document) -> dict[str, bytes]:
 
 def _uncompressed(blob: bytes) -> bytes:
     import gzip
+    import zlib
 
-    return gzip.decompress(blob) if blob[:2] == b"\x1f\x8b" else blob
+    if blob[:2] != b"\x1f\x8b":
+        return blob
+    try:
+        return gzip.decompress(blob)
+    except (OSError, EOFError, zlib.error):  # damaged on purpose
+        return blob
 
 
 def _add(writer: tarfile.TarFile, name: str, data: bytes) -> None:
