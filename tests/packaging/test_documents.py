@@ -62,9 +62,14 @@ def test_readme_command_exists(command: str) -> None:
                 break
             continue
         option = word.partition("=")[0]
-        assert re.search(rf"(^|[\s,]){re.escape(option)}\b", text), (
-            f"`{' '.join(name)}` has no option `{option}`"
-        )
+        if re.fullmatch(r"-[a-zA-Z]{2,}", option):  # short options in one word
+            options = [f"-{letter}" for letter in option[1:]]
+        else:
+            options = [option]
+        for each in options:
+            assert re.search(rf"(^|[\s,]){re.escape(each)}\b", text), (
+                f"`{' '.join(name)}` has no option `{each}`"
+            )
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z]+)\b", "\n".join(_commands())))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -116,5 +117,5 @@ def _descriptors() -> frozenset[str]:
             found.add(f"{number} → {os.readlink(f'/proc/self/fd/{number}')}")
         except OSError:
             continue
-    # The descriptor by which the folder was listed.
-    return frozenset(entry for entry in found if "/proc/" not in entry.partition("→")[2])
+    # Not the descriptor by which the folder was listed, nor the sealed copy of the shim, which is kept.
+    return frozenset(entry for entry in found if not re.search(r"→ /(proc/|memfd:pyrust-ctr)", entry))
