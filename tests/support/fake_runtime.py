@@ -1,7 +1,8 @@
 """A runtime in plain Python: containers that are threads of this process, programs that are five words.
 
-`true`, `exit N`, `echo WORDS`, `cat`, `sleep SECONDS`, `trap SECONDS` (deaf to SIGTERM); everything else is not found.
-What the real core promises about directories, states and errors is kept, so that the services can be tested without root.
+`true`, `exit N`, `echo WORDS`, `cat`, `sleep SECONDS`, `trap SECONDS` (deaf to SIGTERM); everything else is
+not found. What the real core promises about directories, states and errors is kept, so that the services can be
+tested without root.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +13,9 @@ from pyrust_ctr.containers import logs
 from pyrust_ctr.containers.logs import LogFiles, LogFilter, parse_record
 from pyrust_ctr.errors import InvalidArgument
 from pyrust_ctr.models.container import LogLine
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BASE = 1_700_000_000
 

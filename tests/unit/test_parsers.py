@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -17,6 +17,9 @@ from pyrust_ctr.models.security import parse_security_options
 from pyrust_ctr.models.signal import parse_signal, signal_name
 from pyrust_ctr.models.size import parse_size
 from pyrust_ctr.models.ulimit import UNLIMITED, Ulimit
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(
