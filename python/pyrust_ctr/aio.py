@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, Unpack
 
 from pyrust_ctr.engine import Engine
-from pyrust_ctr.errors import Cancelled, TimedOut
+from pyrust_ctr.errors import TimedOut
 
 if TYPE_CHECKING:
     import os
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     )
     from pyrust_ctr.models.image import Image, Removal
     from pyrust_ctr.models.options import ContainerOptions
-    from pyrust_ctr.models.progress import PullProgress
     from pyrust_ctr.runtime.interface import Runtime
 
 P = ParamSpec("P")
@@ -364,16 +363,10 @@ class AsyncImages:
         self, reference: str, *, platform: str | None = None, progress: ProgressCallback | None = None
     ) -> Image:
         """See `Images.pull`; `progress` is called on a thread. Cancelled, it ends the pull."""
-        is_cancelled = threading.Event()
-
-        def report(event: PullProgress) -> None:
-            if is_cancelled.is_set():
-                raise Cancelled(f"the download of `{reference}` was cancelled")
-            if progress is not None:
-                progress(event)
-
+        cancel = threading.Event()
         return await self._pool.call_cancellable(
-            lambda: self._engine.images.pull(reference, platform=platform, progress=report), is_cancelled.set
+            lambda: self._engine.images.pull(reference, platform=platform, progress=progress, cancel=cancel),
+            cancel.set,
         )
 
     async def get(self, name: str) -> Image:

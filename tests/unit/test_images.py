@@ -277,6 +277,20 @@ def test_an_interrupt_stops_every_worker(bench: Bench, failure: type[BaseExcepti
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("pyrust-ctr-layer")]
 
 
+def test_another_thread_may_cancel(bench: Bench) -> None:
+    bench.hub.push("library/x", "latest", images.image([BASE]))
+    cancel = threading.Event()
+
+    def hang(_digest: str, progress: FakeProgress) -> None:
+        cancel.set()
+        assert progress.cancelled.wait(20)
+
+    bench.hub.before_layer = hang
+    with pytest.raises(Cancelled):
+        bench.images.pull("x", cancel=cancel)
+    assert bench.images.list() == []
+
+
 def test_a_cancelled_transfer_is_told_as_such(bench: Bench) -> None:
     bench.hub.push("library/x", "latest", images.image([BASE]))
     bench.hub.before_layer = lambda _digest, progress: progress.cancel()

@@ -15,12 +15,19 @@ from pyrust_ctr.models.image import Image, Platform, PulledImage
 from pyrust_ctr.refs import Reference
 
 if TYPE_CHECKING:
+    import threading
+
     from pyrust_ctr.images.manifests import Descriptor
     from pyrust_ctr.registry.client import RegistryClient
 
 
 def pull(
-    context: ImageContext, name: str, *, platform: str | None, progress: ProgressCallback | None
+    context: ImageContext,
+    name: str,
+    *,
+    platform: str | None,
+    progress: ProgressCallback | None,
+    cancel: threading.Event | None = None,
 ) -> PulledImage:
     """Brings the image called `name` here. What is here already is neither fetched nor stored again."""
     reference = Reference.parse(name)
@@ -31,7 +38,7 @@ def pull(
             return pinned
         client = context.access.client(reference.registry)
         resolved = Resolver(client, context.store, reference, wanted).resolve()
-        return _bring(context, client, reference, resolved, progress)
+        return _bring(context, client, reference, resolved, progress, cancel)
 
 
 def _pinned(context: ImageContext, reference: Reference, wanted: Platform | None) -> PulledImage | None:
@@ -52,13 +59,14 @@ def _bring(
     reference: Reference,
     resolved: Resolved,
     progress: ProgressCallback | None,
+    cancel: threading.Event | None,
 ) -> PulledImage:
     manifest, config = resolved.manifest, resolved.config
     names = [reference.canonical, reference.with_digest(resolved.top.digest).canonical]
     before = context.table.by_name(reference.canonical)
     known = context.table.by_id(manifest.config.digest)
     was_complete = known is not None and content.is_complete(context, known)
-    _fetch_layers(context, client, reference, resolved, progress)
+    _fetch_layers(context, client, reference, resolved, progress, cancel)
     context.store.put_blob(resolved.config_bytes, manifest.config.digest)
     context.store.put_blob(manifest.body, manifest.digest)
     context.store.put_blob(resolved.top.body, resolved.top.digest)
@@ -85,6 +93,7 @@ def _fetch_layers(
     reference: Reference,
     resolved: Resolved,
     progress: ProgressCallback | None,
+    cancel: threading.Event | None,
 ) -> None:
     # A layer may stand in an image twice; it is one layer of the store.
     layers: dict[str, Descriptor] = {}
@@ -105,7 +114,7 @@ def _fetch_layers(
             progress=counters,
         )
         jobs.append(Job(descriptor.digest, descriptor.size, counters, work, context.store.layer(diff_id)))
-    transfer.run(jobs, parallel=config.parallel_downloads, report=progress)
+    transfer.run(jobs, parallel=config.parallel_downloads, report=progress, cancel=cancel)
 
 
 def layers_size(context: ImageContext, diff_ids: tuple[str, ...]) -> int:

@@ -54,24 +54,34 @@ class Images:
         )
 
     def pull(
-        self, reference: str, *, platform: str | None = None, progress: ProgressCallback | None = None
+        self,
+        reference: str,
+        *,
+        platform: str | None = None,
+        progress: ProgressCallback | None = None,
+        cancel: threading.Event | None = None,
     ) -> Image:
         """Downloads an image, or makes sure that it is up to date.
 
         `platform` is `os/arch[/variant]`, this machine's by default. `progress` is called with `PullProgress`
-        on this thread; an exception from it cancels the pull. Raises `InvalidReference`, `RegistryError`
-        (`Unauthorized`, `ManifestUnknown`, `RegistryUnreachable`), `ContentError` (`DigestMismatch`,
-        `PlatformMismatch` …), `NoSpace`.
+        on this thread; an exception from it cancels the pull, and so does setting `cancel` from another
+        thread (`Cancelled`). Raises `InvalidReference`, `RegistryError` (`Unauthorized`, `ManifestUnknown`,
+        `RegistryUnreachable`), `ContentError` (`DigestMismatch`, `PlatformMismatch` …), `NoSpace`.
         """
-        return self.pull_with_outcome(reference, platform=platform, progress=progress).image
+        return self.pull_with_outcome(reference, platform=platform, progress=progress, cancel=cancel).image
 
     def pull_with_outcome(
-        self, reference: str, *, platform: str | None = None, progress: ProgressCallback | None = None
+        self,
+        reference: str,
+        *,
+        platform: str | None = None,
+        progress: ProgressCallback | None = None,
+        cancel: threading.Event | None = None,
     ) -> PulledImage:
         """`pull`, and what it did: the digest that the reference names, and whether anything changed."""
         from pyrust_ctr.images.pull import pull
 
-        return pull(self._context, reference, platform=platform, progress=progress)
+        return pull(self._context, reference, platform=platform, progress=progress, cancel=cancel)
 
     def load(self, source: LoadSource, *, progress: ProgressCallback | None = None) -> list[Image]:
         """Reads a docker archive or an OCI layout, plain or compressed, from a path or a descriptor.

@@ -14,6 +14,8 @@ from pyrust_ctr.errors import Cancelled
 from pyrust_ctr.models.progress import PullPhase, PullProgress
 
 if TYPE_CHECKING:
+    import threading
+
     from pyrust_ctr.runtime.interface import LayerInfo, Progress
 
 ProgressCallback = Callable[[PullProgress], None]
@@ -35,8 +37,17 @@ class Job:
     """The layer when it is in the store already: nothing is done for it."""
 
 
-def run(jobs: Sequence[Job], *, parallel: int, report: ProgressCallback | None) -> list[LayerInfo]:
-    """Runs the jobs and returns what each made, in their order; raises the first failure."""
+def run(
+    jobs: Sequence[Job],
+    *,
+    parallel: int,
+    report: ProgressCallback | None,
+    cancel: threading.Event | None = None,
+) -> list[LayerInfo]:
+    """Runs the jobs and returns what each made, in their order; raises the first failure.
+
+    Setting `cancel` ends all of them, also those that wait for a silent registry: `Cancelled`.
+    """
     if not jobs:
         return []
     reporter = _Reporter(jobs, report)
@@ -55,6 +66,8 @@ def run(jobs: Sequence[Job], *, parallel: int, report: ProgressCallback | None) 
                 futures[index] = pool.submit(job.work)
         pending = set(futures.values())
         while pending:
+            if cancel is not None and cancel.is_set():
+                raise Cancelled("the transfer was cancelled")
             done, pending = wait(pending, timeout=_POLL_S, return_when=FIRST_COMPLETED)
             _raise_first([failure for future in done if (failure := future.exception()) is not None])
             reporter.poll()
