@@ -1,7 +1,8 @@
 """A runtime in plain Python: containers that are threads of this process, programs that are five words.
 
 `true`, `exit N`, `echo WORDS`, `cat`, `sleep SECONDS`, `trap SECONDS` (deaf to SIGTERM); everything else is
-not found. What the real core promises about directories, states and errors is kept, so that the services can be
+not found. What the real core promises about directories, states and errors is kept, so that the services
+can be
 tested without root.
 """
 
@@ -25,6 +26,7 @@ from pyrust_ctr.errors import (
     ContainerNotRunning,
     ContainerRunning,
     KernelFeatureMissing,
+    NotFound,
     UnknownUser,
 )
 
@@ -238,6 +240,8 @@ class FakeRuntime(FakeImageRuntime):
     def wait_container(self, container_dir: str, timeout_s: float | None = None) -> FakeExit | None:
         container = self.containers.get(container_dir)
         if container is None:
+            if not os.path.isdir(container_dir):
+                raise NotFound("no directory")
             return None
         container.ended.wait(timeout_s)
         return container.record

@@ -354,7 +354,8 @@ def test_run_loads_nothing_heavy() -> None:
     script = (
         "import sys\nfrom pyrust_ctr.cli.app import invoke\n"
         f"import {', '.join(f'pyrust_ctr.{name}' for name in used)}\n"
-        f"invoke(['run', '--help'])\nprint([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)"
+        "invoke(['run', '--help'])\n"
+        f"print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60

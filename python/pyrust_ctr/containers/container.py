@@ -80,13 +80,10 @@ class Container:
     @property
     def arguments(self) -> tuple[str, ...]:
         """The argument vector of its program: entrypoint and command; empty while it is being made."""
-        import json
+        from pyrust_ctr.containers import plan
 
-        try:
-            document = json.loads(self._context.paths.container_spec(self.id).read_bytes())
-        except FileNotFoundError:
-            return ()
-        return tuple(document["process"]["args"])
+        document = plan.kept_spec(self._context, self._row)
+        return () if document is None else tuple(document["process"]["args"])
 
     @property
     def state(self) -> ContainerState:

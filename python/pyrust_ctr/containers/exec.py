@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyrust_ctr import ids
-from pyrust_ctr.containers.interrupt import interruptible
+from pyrust_ctr.containers import plan
 from pyrust_ctr.containers.spec import SPEC_VERSION
 from pyrust_ctr.errors import ContainerNotRunning, InvalidArgument, ProcessFailed
 from pyrust_ctr.models.capability import ALL_MASK
@@ -59,12 +59,8 @@ def capture(
         if ended is None:
             raise ContainerNotRunning(f"the container `{row.name}` ended while a command ran in it")
         return _result(ended, output, b"")
-    outcome = _started(
-        row,
-        lambda: interruptible(
-            lambda: context.runtime.exec_capture(directory, document, input=data), _nothing
-        ),
-    )
+    # Interrupted by Ctrl-C, this returns at once, and the command goes on until its `timeout`.
+    outcome = _started(row, lambda: context.runtime.exec_capture(directory, document, input=data))
     return _result(outcome.exit, outcome.stdout, outcome.stderr)
 
 
@@ -102,10 +98,9 @@ def exec_json(context: ContainerContext, row: ContainerRow, request: ExecRequest
         raise InvalidArgument("the command has a NUL character")
     if request.workdir and not request.workdir.startswith("/"):
         raise InvalidArgument(f"the working directory `{request.workdir}` is not an absolute path")
-    try:
-        spec = json.loads(context.paths.container_spec(row.id).read_bytes())
-    except FileNotFoundError as cause:
-        raise not_running(row) from cause
+    spec = plan.kept_spec(context, row)
+    if spec is None:
+        raise not_running(row)
     process: dict[str, Any] = spec["process"]
     added = (
         env_of_mapping(request.env)
@@ -203,7 +198,3 @@ def _result(ended: ExecExit, stdout: bytes, stderr: bytes) -> ExecResult:
         ended.oom_killed,
         ended.signal,
     )
-
-
-def _nothing() -> None:
-    """An exec has no handle while it is captured: interrupted, it goes on until its `timeout`."""

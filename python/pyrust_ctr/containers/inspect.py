@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
+from pyrust_ctr.containers import plan
 from pyrust_ctr.containers.spec import SPEC_VERSION
 from pyrust_ctr.models import capability
 from pyrust_ctr.models.moment import rfc3339
@@ -52,18 +52,14 @@ def inspect(context: ContainerContext, row: ContainerRow, state: ContainerState)
 
 
 def _spec(context: ContainerContext, row: ContainerRow) -> dict[str, Any]:
-    try:
-        document: dict[str, Any] = json.loads(context.paths.container_spec(row.id).read_bytes())
-    except FileNotFoundError:
-        # A container that is being made or removed right now.
-        return {
-            "version": SPEC_VERSION,
-            "process": {"args": [], "env": [], "cwd": "", "user": {"name": ""}, "capabilities": 0},
-            "hostname": "",
-            "masked_paths": [],
-            "readonly_paths": [],
-        }
-    return document
+    # Without one, it is being made or removed right now.
+    return plan.kept_spec(context, row) or {
+        "version": SPEC_VERSION,
+        "process": {"args": [], "env": [], "cwd": "", "user": {"name": ""}, "capabilities": 0},
+        "hostname": "",
+        "masked_paths": [],
+        "readonly_paths": [],
+    }
 
 
 def _state(state: ContainerState) -> dict[str, Any]:

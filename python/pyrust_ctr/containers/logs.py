@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final, Self
 
-from pyrust_ctr.errors import InvalidArgument, UnsupportedOption
+from pyrust_ctr.errors import InvalidArgument, NotFound, ShimLost, UnsupportedOption
 from pyrust_ctr.models.container import LogLine
 from pyrust_ctr.models.duration import parse_moment_ns
 
@@ -76,7 +76,10 @@ def logs(
             return True
         if context.runtime.probe_container(directory).state != "running":
             return True
-        context.runtime.wait_container(directory, _POLL_S)
+        try:
+            context.runtime.wait_container(directory, _POLL_S)
+        except (NotFound, ShimLost):
+            return True
         return False
 
     return _lines(LogFiles(context.paths.container_log(row.id)), wanted, count, has_ended if follow else None)

@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pyrust_ctr.containers.find import find
+from pyrust_ctr.containers.find import find, not_found
 from pyrust_ctr.containers.host import read_text
 from pyrust_ctr.containers.owner import start_time
 from pyrust_ctr.containers.spec import JoinedContainer, Surroundings, build_spec
@@ -18,6 +18,7 @@ from pyrust_ctr.models.signal import parse_signal
 
 if TYPE_CHECKING:
     from pyrust_ctr.containers.context import ContainerContext
+    from pyrust_ctr.containers.table import ContainerRow
     from pyrust_ctr.models.container import ContainerConfig
     from pyrust_ctr.models.image import ResolvedImage
 
@@ -98,6 +99,25 @@ def spec_bytes(
     return json.dumps(build_spec(container_id, config, image, around), separators=(",", ":")).encode()
 
 
+def kept_spec(context: ContainerContext, row: ContainerRow) -> dict[str, Any] | None:
+    """The specification that a container was made from; None when the container is no more.
+
+    A container of `Engine.run` keeps none on disk, so that it starts faster: it is made again from its row.
+    """
+    try:
+        document: dict[str, Any] = json.loads(context.paths.container_spec(row.id).read_bytes())
+    except FileNotFoundError:
+        if row.owner is None or not context.paths.container(row.id).exists():
+            return None
+        try:
+            image = context.images.resolve_for_run(row.image_id, row.config.platform or None)
+        except ImageNotFound:
+            return None
+        around = surroundings(context, row.config, is_direct=True, must_join=False)
+        return build_spec(row.id, row.config, image, around)
+    return document
+
+
 def make_sources(config: ContainerConfig) -> None:
     """Makes the missing directories that `-v` names; a missing source of another mount is an error."""
     for mount in config.mounts:
@@ -131,7 +151,9 @@ def _joined(
                 )
             joined[field] = JoinedContainer(0, 0, row.config.hostname)
             continue
-        document = json.loads(context.paths.container_spec(row.id).read_bytes())
+        document = kept_spec(context, row)
+        if document is None:
+            raise not_found(row.name)
         pid_start = probe.pid_start_time or start_time(probe.pid) or 0
         joined[field] = JoinedContainer(probe.pid, pid_start, document["hostname"], tuple(document["files"]))
     return joined

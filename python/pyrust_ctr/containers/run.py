@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from pyrust_ctr import ids
 from pyrust_ctr.containers import plan
 from pyrust_ctr.containers.create import image_removed, insert, refuse_taken
-from pyrust_ctr.containers.interrupt import interruptible
 from pyrust_ctr.containers.names import check_name
 from pyrust_ctr.containers.owner import Owner
 from pyrust_ctr.containers.table import ContainerRow, ImageGone
@@ -103,14 +102,6 @@ class Run:
         return ContainerRow(
             self.id, "", image_id, config.image, time.time_ns(), config.to_json(), True, owner
         )
-
-
-def run(a_run: Run, *, check: bool, what: str) -> RunResult:
-    """Executes a run so that Ctrl-C kills its container; with `check` a failure is `ProcessFailed`."""
-    result = interruptible(a_run.execute, a_run.cancel)
-    if check:
-        raise_for_status(result, what)
-    return result
 
 
 def raise_for_status(result: RunResult, what: str) -> None:

@@ -100,10 +100,13 @@ class Containers:
         **options: Unpack[ContainerOptions],
     ) -> RunResult:
         """See `Engine.run`."""
-        from pyrust_ctr.containers import run
+        from pyrust_ctr.containers.run import raise_for_status
 
-        started = self.prepare_run(image, command, input=input, timeout=timeout, pull=pull, **options)
-        return run.run(started, check=check, what=image)
+        run = self.prepare_run(image, command, input=input, timeout=timeout, pull=pull, **options)
+        result = run.execute()
+        if check:
+            raise_for_status(result, image)
+        return result
 
     def prepare_run(
         self,

@@ -6,7 +6,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from pyrust_ctr import ids
-from pyrust_ctr.errors import ContainerNotRunning, ContainerRunning
+from pyrust_ctr.errors import ContainerNotRunning, ContainerRunning, NotFound, ShimLost
 
 if TYPE_CHECKING:
     from pyrust_ctr.containers.context import ContainerContext
@@ -27,7 +27,7 @@ def stop(context: ContainerContext, row: ContainerRow, stop_signal: int, timeout
         context.runtime.signal_container(directory, stop_signal)
     except ContainerNotRunning:
         return
-    if context.runtime.wait_container(directory, None if timeout_s < 0 else timeout_s) is None:
+    if not _ends(context, directory, None if timeout_s < 0 else timeout_s):
         kill_and_wait(context, row)
 
 
@@ -48,10 +48,16 @@ def kill_and_wait(context: ContainerContext, row: ContainerRow) -> None:
         context.runtime.signal_container(directory, signal.SIGKILL, everyone=True)
     except ContainerNotRunning:
         return
-    if context.runtime.wait_container(directory, KILL_PATIENCE_S) is None:
-        if context.runtime.probe_container(directory).state != "running":
-            return
+    if not _ends(context, directory, KILL_PATIENCE_S):
         raise ContainerRunning(
             f"the container `{row.name}` did not end {KILL_PATIENCE_S:g} seconds after SIGKILL",
             hint="One of its processes waits for a device; `ps -eo pid,stat,wchan,args` shows which.",
         )
+
+
+def _ends(context: ContainerContext, directory: str, timeout_s: float | None) -> bool:
+    """Waits for the end of a container that was running."""
+    try:
+        return context.runtime.wait_container(directory, timeout_s) is not None
+    except (NotFound, ShimLost):
+        return True  # its shim removed it, or died: whoever looks next repairs it

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING, Final
 
 from pyrust_ctr.containers import truth
 from pyrust_ctr.containers.find import not_found
+from pyrust_ctr.errors import NotFound, ShimLost
 from pyrust_ctr.models.container import WaitResult
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from pyrust_ctr.containers.table import ContainerRow
     from pyrust_ctr.runtime.interface import ExitRecord
 
-_SLICE_S: Final = 0.2
-"""The core waits in slices on the main thread, between which Python looks for Ctrl-C."""
 _NOT_STARTED_S: Final = 0.05
 
 
@@ -24,11 +22,12 @@ def wait(context: ContainerContext, row: ContainerRow, timeout_s: float | None) 
     """How the container ended; None when the time is over. One that was never started is waited for, too."""
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     directory = context.directory(row.id)
-    in_slices = threading.current_thread() is threading.main_thread()
     while True:
         remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-        patience = min(_SLICE_S, remaining if remaining is not None else _SLICE_S) if in_slices else remaining
-        record = context.runtime.wait_container(directory, patience)
+        try:
+            record = context.runtime.wait_container(directory, remaining)
+        except (NotFound, ShimLost):
+            record = None  # looked into below
         if record is not None:
             return result_of(record)
         state = truth.observe(context, row)
