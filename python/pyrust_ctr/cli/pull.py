@@ -19,14 +19,21 @@ def pull(
 ) -> None:
     """Download an image from a registry."""
     from pyrust_ctr.engine import Engine
+    from pyrust_ctr.errors import RegistryError
+    from pyrust_ctr.images import builtin
     from pyrust_ctr.refs import Reference
 
     parsed = Reference.parse(reference)
     with Engine() as engine:
         if not quiet:
             _output.note(f"{parsed.wanted}: Pulling from {parsed.path}")
-        with _progress.layers(quiet=quiet) as progress:
-            outcome = engine.images.pull_with_outcome(reference, platform=platform, progress=progress)
+        try:
+            with _progress.layers(quiet=quiet) as progress:
+                outcome = engine.images.pull_with_outcome(reference, platform=platform, progress=progress)
+        except RegistryError as failure:
+            if parsed.canonical in builtin.NAMES:
+                failure.hint = f"`{parsed.familiar_name}` is built in: `pctr run` needs no download of it."
+            raise
     if not quiet:
         _output.line(f"Digest: {outcome.digest}")
         word = "Downloaded newer image" if outcome.is_new else "Image is up to date"
