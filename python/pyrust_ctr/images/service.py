@@ -43,6 +43,7 @@ class Images:
     ) -> None:
         self._access = RegistryAccess(paths, runtime, config, credentials)
         self._guard = threading.Lock()
+        self._platform: str | None = None
         self._ready: dict[tuple[str, int], tuple[ImageConfig, tuple[str, ...]]] = {}
         self._context = ImageContext(
             paths=paths,
@@ -174,15 +175,18 @@ class Images:
         image = self._find(name)
         if image is None:
             raise find.not_found(name)
-        actual = parse_platform(image.platform)
-        if platform is not None and choose(parse_platform(platform), [actual]) is None:
+        here = self._here()
+        if (
+            platform is not None
+            and choose(parse_platform(platform), [parse_platform(image.platform)]) is None
+        ):
             raise ImageNotFound(
-                f"No such image: {name} for `{platform}`, only for `{actual}`",
+                f"No such image: {name} for `{platform}`, only for `{image.platform}`",
                 hint=f"`pctr pull --platform {platform} {name}` downloads it.",
             )
-        if image.platform != self._here and not can_run(actual):
+        if image.platform != here and not can_run(parse_platform(image.platform)):
             raise PlatformMismatch(
-                f"cannot run the image `{name}`: it is for `{actual}`, and this machine is `{self._here}`",
+                f"cannot run the image `{name}`: it is for `{image.platform}`, and this machine is `{here}`",
                 hint=f"`pctr pull {name}` brings the one for this machine, if there is one.",
             )
         config, lowers = self._parsed(image, name)
@@ -192,9 +196,10 @@ class Images:
             )
         return ResolvedImage(image, config, name, lowers)
 
-    @property
     def _here(self) -> str:
-        return str(host_platform())
+        if self._platform is None:
+            self._platform = str(host_platform())
+        return self._platform
 
     def _find(self, name: str) -> Image | None:
         found = find.find(self._context, name)
