@@ -44,10 +44,19 @@ def delete_unused(context: ImageContext) -> tuple[tuple[str, ...], int]:
 
     While somebody adds content nothing is deleted, and who adds does it when finished.
     """
+    removed = _delete_if_alone(context)
+    if removed is None:
+        context.overdue.touch()
+        # Whoever held the lock may have looked for the mark just before it was made.
+        removed = _delete_if_alone(context)
+    context.store.sweep()
+    return removed if removed is not None else ((), 0)
+
+
+def _delete_if_alone(context: ImageContext) -> tuple[tuple[str, ...], int] | None:
     with locks.exclusive_if_free(context.lock) as is_held:
         if not is_held:
-            context.overdue.touch()
-            return (), 0
+            return None
         layers, blobs = _needed(context)
         removed: list[str] = []
         freed = 0
@@ -59,7 +68,6 @@ def delete_unused(context: ImageContext) -> tuple[tuple[str, ...], int]:
             if digest not in blobs:
                 context.store.remove_blob(digest)
         context.overdue.unlink(missing_ok=True)
-    context.store.sweep()
     return tuple(removed), freed
 
 
