@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pyrust_ctr.cli import _errors, _human, _output
+from pyrust_ctr.cli import _ask, _errors, _human, _output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -119,7 +119,7 @@ def prune(
     if not force:
         what = "all images without a container" if all else "all images without a tag"
         _output.warn(f"this removes {what}")
-        if not typer.confirm("Are you sure?", err=True):
+        if not _ask.confirm("Are you sure?"):
             return
     with Engine() as engine:
         removal = engine.images.prune(all=all)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pyrust_ctr.cli import _output
+from pyrust_ctr.cli import _ask, _output
 
 _Server = Annotated[
     str | None,
@@ -38,9 +38,9 @@ def login(
     elif password is not None:
         _output.warn("other users may see a password on the command line: `--password-stdin` is safer")
     if username is None:
-        username = _ask("Username", hidden=False)
+        username = _ask.ask("Username", option="--username", is_secret=False)
     if password is None:
-        password = _ask("Password", hidden=True)
+        password = _ask.ask("Password", option="--password-stdin", is_secret=True)
     if not username or not password:
         raise InvalidArgument("a user name and a password are needed")
     if ":" in username:
@@ -67,15 +67,3 @@ def logout(registry: _Server = None) -> None:
         _output.line(f"Removing login credentials for {host}")
     else:
         _output.note(f"Not logged in to {host}")
-
-
-def _ask(what: str, *, hidden: bool) -> str:
-    from pyrust_ctr.errors import InvalidArgument
-
-    if not sys.stdin.isatty():
-        option = "--password-stdin" if hidden else "--username"
-        raise InvalidArgument(
-            f"cannot ask for the {what.lower()}: standard input is not a terminal", hint=f"Use `{option}`."
-        )
-    answer: str = typer.prompt(what, hide_input=hidden, err=True)
-    return answer
