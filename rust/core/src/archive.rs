@@ -17,6 +17,7 @@ use crate::{Error, ErrorKind, Result};
 /// Unpacks the (possibly compressed) archive that `reader` yields into a fresh folder beneath `tmp/` and returns its path;
 /// [`Scratch::discard`] ends it. Names are kept as they are, everything belongs to this process, devices and fifos are
 /// left out. Kinds as for layers.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "`ApplyLimits` will have more members")]
 pub fn unpack_archive(
     scratch: &Arc<Scratch>,
     reader: &mut (dyn Read + Send),

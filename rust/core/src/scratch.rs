@@ -51,6 +51,7 @@ impl Scratch {
     }
 
     /// The store's root.
+    #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -157,11 +158,13 @@ pub struct ScratchFolder {
 
 impl ScratchFolder {
     /// The folder itself.
+    #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
     /// Its absolute path.
+    #[must_use]
     pub fn path(&self) -> PathBuf {
         self.scratch.root.join("tmp").join(&self.name)
     }

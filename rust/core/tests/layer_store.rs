@@ -15,9 +15,11 @@ use ctr_core::progress::Progress;
 use ctr_core::{Error, ErrorKind};
 use support::{Archive, Header, LIMITS, TestStore, is_root};
 
+type Check = fn(&dyn LayerStore);
+
 /// Runs the whole suite on stores that `make` opens empty; the value beside the store keeps it alive.
 fn conformance<K>(make: impl Fn() -> (Box<dyn LayerStore>, K)) {
-    let suite: &[(&str, fn(&dyn LayerStore))] = &[
+    let suite: &[(&str, Check)] = &[
         ("a layer appears whole", a_layer_appears_whole),
         ("nothing is read twice", nothing_is_read_twice),
         ("a failed layer leaves nothing", a_failed_layer_leaves_nothing),

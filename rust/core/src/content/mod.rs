@@ -117,11 +117,13 @@ pub(crate) fn list_digests(folder: &OwnedFd) -> Result<Vec<String>> {
 }
 
 /// The digest of `data`.
+#[must_use]
 pub fn digest_of(data: &[u8]) -> String {
     digest_name(digest(&SHA256, data).as_ref())
 }
 
 /// `sha256:…` of a finished hash.
+#[must_use]
 pub fn digest_name(hash: &[u8]) -> String {
     use std::fmt::Write as _;
     let mut name = String::with_capacity(7 + hash.len() * 2);
@@ -143,6 +145,7 @@ pub fn hex_of(digest: &str) -> Result<&str> {
 }
 
 /// The error of content that is not what it should be.
+#[must_use]
 pub fn mismatch(expected: &str, found: &str) -> Error {
     let message = format!("the content has the digest `{found}` instead of `{expected}`");
     Error::new(ErrorKind::DigestMismatch, message)

@@ -146,7 +146,7 @@ struct Looks {
     uid: u32,
     gid: u32,
     mtime: (i64, u32),
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    xattrs: Xattrs,
 }
 
 impl Looks {
@@ -178,8 +178,11 @@ impl Looks {
     }
 }
 
+/// Names and values, sorted.
+type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// The attributes that archives may set on directories, sorted.
-fn user_xattrs(directory: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+fn user_xattrs(directory: BorrowedFd<'_>) -> Result<Xattrs, Errno> {
     let mut list = vec![0u8; 65536];
     let length = match rustix::fs::flistxattr(directory, &mut list) {
         Ok(length) => length,

@@ -89,7 +89,6 @@ impl MergedTree {
                 }
                 let here = levels.as_ref().unwrap_or(&self.layers);
                 match step(here, &name).map_err(failed)? {
-                    Step::Missing => return Ok(None),
                     Step::Directory(next) => {
                         levels = Some(next);
                         done.push(name);
@@ -108,7 +107,7 @@ impl MergedTree {
                     Step::Other(FileType::RegularFile, index) if rest.is_empty() => {
                         return read_regular(here[index].as_fd(), &name, path, max_bytes);
                     }
-                    Step::Other(..) => return Ok(None),
+                    Step::Missing | Step::Other(..) => return Ok(None),
                 }
             }
             return Ok(None);

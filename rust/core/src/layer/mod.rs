@@ -3,6 +3,8 @@
 //! A layer is keyed by its diff id (the digest of its uncompressed archive) alone and knows nothing of its parents.
 //! [`LayerStore`] is the interface; [`DirectoryStore`] keeps a layer as a directory in overlayfs form.
 
+#![allow(clippy::trivially_copy_pass_by_ref, reason = "`ApplyLimits` will have more members")]
+
 use std::io::Read;
 use std::path::PathBuf;
 

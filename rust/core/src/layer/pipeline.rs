@@ -46,21 +46,19 @@ pub fn run<T: Send>(
         });
         let hasher =
             thread::Builder::new().name("layer-hash".into()).spawn_scoped(scope, move || hash(&chunks_to_hash));
-        let (consumer, hasher) = (consumer.map_err(no_thread)?, hasher.map_err(no_thread)?);
+        let (consumer, hasher) =
+            (consumer.map_err(|cause| no_thread(&cause))?, hasher.map_err(|cause| no_thread(&cause))?);
         let produced = produce(reader, max_bytes, progress, &to_consumer, &to_hasher);
         drop((to_consumer, to_hasher));
-        let consumed = consumer.join().unwrap_or_else(|_| Err(panicked()));
+        let value = consumer.join().unwrap_or_else(|_| Err(panicked()));
         let diff_id = hasher.join().map_err(|_| panicked());
         // Whoever failed first made the other one stop: a broken stream the consumer, a full disk the producer.
-        let archive_bytes = match produced? {
-            Some(bytes) => bytes,
-            None => return consumed.and(Err(panicked())),
-        };
-        Ok(Digested { diff_id: diff_id?, archive_bytes, value: consumed? })
+        let Some(archive_bytes) = produced? else { return value.and(Err(panicked())) };
+        Ok(Digested { diff_id: diff_id?, archive_bytes, value: value? })
     })
 }
 
-fn no_thread(cause: std::io::Error) -> Error {
+fn no_thread(cause: &std::io::Error) -> Error {
     Error::new(ErrorKind::Io, format!("cannot start a thread to unpack the archive: {cause}"))
 }
 

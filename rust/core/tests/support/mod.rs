@@ -1,7 +1,7 @@
 //! What the layer tests share: archives made by code, a store in a temporary directory, snapshots of trees.
 
 #![allow(dead_code, reason = "no test uses everything")]
-#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::needless_pass_by_value, missing_docs, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

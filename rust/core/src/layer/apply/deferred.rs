@@ -102,12 +102,12 @@ fn next_record(records: &mut impl Read, path: &mut Vec<u8>) -> std::io::Result<O
         return Ok(None);
     }
     records.read_exact(&mut head[1..])?;
-    let [a, b, c, d, seconds @ .., e, f, g, h, i, j, k, l] = head;
-    path.resize(u32::from_le_bytes([a, b, c, d]) as usize, 0);
+    let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    path.resize(word(0) as usize, 0);
     records.read_exact(path)?;
-    let nanoseconds = u32::from_le_bytes([e, f, g, h]);
-    let mode = u32::from_le_bytes([i, j, k, l]);
-    let mtime = Timestamp { seconds: i64::from_le_bytes(seconds), nanoseconds };
+    let seconds = (u64::from(word(8)) << 32 | u64::from(word(4))).cast_signed();
+    let mtime = Timestamp { seconds, nanoseconds: word(12) };
+    let mode = word(16);
     Ok(Some((mtime, (mode != u32::MAX).then_some(mode))))
 }
 

@@ -79,8 +79,8 @@ impl Maker {
         let path = &entry.path;
         if !self.is_owner(entry) {
             let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-            let owned = chownat(parent, leaf, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW);
-            owned.map_err(|errno| failure("set the owner of", path, errno))?;
+            let result = chownat(parent, leaf, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW);
+            result.map_err(|errno| failure("set the owner of", path, errno))?;
         }
         if !is_symlink && self.needs_mode(entry) {
             // By name, which nobody else can change: the tree is still private.
@@ -88,8 +88,8 @@ impl Maker {
             chmodat(parent, leaf, mode, AtFlags::empty()).map_err(|errno| failure("set the mode of", path, errno))?;
         }
         let times = timestamps(entry.mtime);
-        let timed = utimensat(parent, leaf, &times, AtFlags::SYMLINK_NOFOLLOW);
-        timed.map_err(|errno| failure("set the time of", path, errno))
+        let result = utimensat(parent, leaf, &times, AtFlags::SYMLINK_NOFOLLOW);
+        result.map_err(|errno| failure("set the time of", path, errno))
     }
 
     fn own(&self, fd: BorrowedFd<'_>, entry: &Entry, path: &[u8]) -> Result<()> {

@@ -130,7 +130,7 @@ impl<S: ByteSource> ArchiveReader<S> {
                 }
                 // Global headers carry a comment in practice; what else they say is not applied, as Docker does.
                 b'g' | b'V' => {
-                    self.check_metadata_size(size)?;
+                    check_metadata_size(size)?;
                     self.skip(padded(size)?)?;
                 }
                 _ => {
@@ -239,16 +239,8 @@ impl<S: ByteSource> ArchiveReader<S> {
         Ok(())
     }
 
-    fn check_metadata_size(&self, size: u64) -> Result<()> {
-        if size > MAX_METADATA {
-            let message = format!("the archive has an extended header of {size} bytes (at most {MAX_METADATA})");
-            return Err(Error::new(ErrorKind::TooLarge, message));
-        }
-        Ok(())
-    }
-
     fn read_metadata(&mut self, size: u64) -> Result<()> {
-        self.check_metadata_size(size)?;
+        check_metadata_size(size)?;
         let blocks = padded(size)? as usize;
         self.metadata.clear();
         self.metadata.resize(blocks, 0);
@@ -304,6 +296,14 @@ fn device((major, minor): (i64, i64)) -> Result<(u32, u32)> {
         return Err(malformed(format!("its device number {major}:{minor} is out of range")));
     }
     Ok((major as u32, minor as u32))
+}
+
+fn check_metadata_size(size: u64) -> Result<()> {
+    if size > MAX_METADATA {
+        let message = format!("the archive has an extended header of {size} bytes (at most {MAX_METADATA})");
+        return Err(Error::new(ErrorKind::TooLarge, message));
+    }
+    Ok(())
 }
 
 fn padded(size: u64) -> Result<u64> {
