@@ -1,5 +1,7 @@
 //! Door of `store`: progress, layers and content.
 
+#![allow(clippy::needless_pass_by_value, clippy::unused_self, reason = "Python's methods own what they extract")]
+
 use std::ffi::OsString;
 use std::os::fd::IntoRawFd;
 use std::path::PathBuf;
