@@ -1,0 +1,85 @@
+//! A further process in the running container: what happens between its clone and its `execve`.
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use ctr_spec::{ExecSpec, FailureKind};
+use ctr_sys::namespace;
+use rustix::fs::{CWD, Mode, OFlags};
+
+use crate::cgroup::Entrance;
+use crate::failure::{Outcome, Step, exit_code_of};
+use crate::init::join_cgroups;
+use crate::init::program::{Program, Standard};
+use crate::init::report::{Report, Reporter};
+use crate::rootfs::Root;
+
+/// Everything that the child needs.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// What to run.
+    pub spec: &'a ExecSpec,
+    /// The container's first process, whose namespaces are joined.
+    pub init: BorrowedFd<'a>,
+    /// Control groups to join.
+    pub entrance: &'a Entrance,
+    /// The v2 group was not joined by the clone itself.
+    pub joins_v2_itself: bool,
+    /// System call filter.
+    pub seccomp: Option<&'a [u8]>,
+    /// Standard streams.
+    pub streams: [Option<BorrowedFd<'a>>; 3],
+    /// Slave side of the exec's terminal.
+    pub terminal: Option<OwnedFd>,
+    /// Where reports go.
+    pub reporter: Reporter,
+}
+
+/// Runs in the child. Returns its exit status, if at all.
+pub fn run(mut plan: Plan<'_>) -> i32 {
+    match steps(&mut plan) {
+        Ok(never) => match never {},
+        Err(failure) => {
+            let code = exit_code_of(&failure);
+            plan.reporter.send(&Report::Failed { failure }, &[]);
+            code
+        }
+    }
+}
+
+fn steps(plan: &mut Plan<'_>) -> Outcome<Infallible> {
+    plan.reporter.die_with_supervisor()?;
+    join_cgroups(plan.entrance, plan.joins_v2_itself)?;
+    if let Some(value) = plan.spec.process.oom_score_adj {
+        // The host's /proc: the container's is not entered yet.
+        let text = value.to_string();
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        rustix::fs::open("/proc/self/oom_score_adj", flags, Mode::empty())
+            .and_then(|file| rustix::io::write(file, text.as_bytes()))
+            .step(FailureKind::LimitRefused, "set oom_score_adj", &text)?;
+    }
+    // The pid namespace was joined by the supervisor, for its children.
+    let others = namespace::MOUNT | namespace::NETWORK | namespace::IPC | namespace::UTS | namespace::CGROUP;
+    namespace::join(plan.init, others).step(FailureKind::NotRunning, "join the container's namespaces", "")?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(CWD, "/", flags, Mode::empty()).step(FailureKind::Internal, "open the root", "/")?;
+    let root = Root { fd };
+    let standard = match plan.terminal.take() {
+        Some(slave) => Standard::Terminal(slave),
+        None => Standard::Streams(plan.streams),
+    };
+    let program = Program {
+        process: &plan.spec.process,
+        root: &root,
+        seccomp: if plan.spec.is_privileged { None } else { plan.seccomp },
+        standard,
+        makes_working_directory: false,
+        reporter: &plan.reporter,
+    };
+    program.become_it()
+}
+
+/// The descriptors of streams that were given.
+pub fn borrow(streams: &[Option<OwnedFd>; 3]) -> [Option<BorrowedFd<'_>>; 3] {
+    [0, 1, 2].map(|index: usize| streams[index].as_ref().map(AsFd::as_fd))
+}

@@ -1,0 +1,162 @@
+//! The container's init: what happens between the clone and the program's `execve`, in an order that matters.
+//!
+//! ```text
+//! shim                                    init (this file)
+//!   │ clone3(namespaces, into cgroup) ──────► steps, in order
+//!   │ ◄───────────── Warning{text} ×n ─────── │
+//!   │ ◄── Mounted + devpts [+ master] ─────── │
+//!   │ ◄───────────── Ready ────────────────── │ execve closes the socket: end of file is success
+//!   │ ◄───────────── Failed{failure} ──────── │ … or a step failed
+//! ```
+
+pub mod credentials;
+pub mod execute;
+pub mod pid1;
+pub mod program;
+pub mod report;
+pub mod rlimits;
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use ctr_spec::{ContainerSpec, FailureKind, StdioMode};
+use ctr_sys::namespace;
+
+use crate::cgroup::{Entrance, View};
+use crate::failure::{Outcome, Step, exit_code_of};
+use crate::namespaces::Namespaces;
+use crate::rootfs;
+use program::{Program, Standard};
+use report::{Report, Reporter};
+
+/// Everything that init needs, prepared by the supervisor.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// The container.
+    pub spec: &'a ContainerSpec,
+    /// Namespaces to join.
+    pub namespaces: &'a Namespaces,
+    /// Control groups to join.
+    pub entrance: &'a Entrance,
+    /// The v2 group was not joined by the clone itself.
+    pub joins_v2_itself: bool,
+    /// Control groups to show.
+    pub views: &'a [View],
+    /// System call filter.
+    pub seccomp: Option<&'a [u8]>,
+    /// The program's standard streams; absent ones are `/dev/null`.
+    pub streams: [Option<BorrowedFd<'a>>; 3],
+    /// Where reports go.
+    pub reporter: Reporter,
+}
+
+/// Runs in the child. Returns its exit status, if at all.
+pub fn run(plan: &Plan<'_>) -> i32 {
+    match steps(plan) {
+        Ok(never) => match never {},
+        Err(failure) => {
+            let code = exit_code_of(&failure);
+            plan.reporter.send(&Report::Failed { failure }, &[]);
+            code
+        }
+    }
+}
+
+fn steps(plan: &Plan<'_>) -> Outcome<Infallible> {
+    let spec = plan.spec;
+    // A killed supervisor takes the container along, from the first moment.
+    plan.reporter.die_with_supervisor()?;
+    // Accounted and limited before anything is allocated for the container.
+    join_cgroups(plan.entrance, plan.joins_v2_itself)?;
+    // After joining: the namespace's root is the group at the moment of leaving the old one.
+    namespace::unshare(namespace::CGROUP).step(FailureKind::KernelFeatureMissing, "make a cgroup namespace", "")?;
+    plan.namespaces.join()?;
+    if plan.namespaces.has_own_network {
+        ctr_sys::loopback::bring_up().step(FailureKind::Internal, "bring up the loopback device", "lo")?;
+    }
+    if plan.namespaces.has_own_uts {
+        name_host(spec)?;
+    }
+    let (root, dev, proc_mount) = build_root(plan)?;
+    let mut terminal = None;
+    if let StdioMode::Terminal { rows, columns } = spec.stdio {
+        let (master, slave) = rootfs::dev::open_terminal(&dev.devpts, rows, columns)?;
+        dev.bind_console(&slave)?;
+        plan.reporter.send(&Report::Mounted, &[dev.devpts.as_fd(), master.as_fd(), slave.as_fd()]);
+        terminal = Some(slave);
+    } else {
+        plan.reporter.send(&Report::Mounted, &[dev.devpts.as_fd()]);
+    }
+    // Before masking, which may cover parts of /proc; through our own instance, never through a path.
+    if let Some(value) = spec.process.oom_score_adj {
+        rootfs::system::set_oom_score_adj(&proc_mount, value)?;
+    }
+    // Last of the mounts: what was bound may lie beneath these paths.
+    rootfs::mask::make_readonly(&root, &spec.readonly_paths)?;
+    rootfs::mask::hide(&root, &dev, &spec.masked_paths)?;
+    if spec.root.is_readonly {
+        make_working_directory(&root, spec)?;
+        root.make_readonly()?;
+    }
+    root.pivot()?;
+    let standard = match terminal {
+        Some(slave) => Standard::Terminal(slave),
+        None => Standard::Streams(plan.streams),
+    };
+    let program = Program {
+        process: &spec.process,
+        root: &root,
+        seccomp: plan.seccomp,
+        standard,
+        makes_working_directory: true,
+        reporter: &plan.reporter,
+    };
+    if spec.init { pid1::run(&program) } else { program.become_it() }
+}
+
+/// Joins the control groups that the clone could not put the child into.
+pub fn join_cgroups(entrance: &Entrance, joins_v2_itself: bool) -> Outcome<()> {
+    let step = "join the control group";
+    for procs in &entrance.v1 {
+        rustix::io::write(procs, b"0").step(FailureKind::Internal, step, "")?;
+    }
+    if let Some(directory) = entrance.v2.as_ref().filter(|_| joins_v2_itself) {
+        use rustix::fs::{Mode, OFlags};
+        let opened = rustix::fs::openat(directory, "cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+        opened.and_then(|procs| rustix::io::write(procs, b"0")).step(FailureKind::Internal, step, "")?;
+    }
+    Ok(())
+}
+
+fn name_host(spec: &ContainerSpec) -> Outcome<()> {
+    namespace::set_host_name(&spec.hostname).step(FailureKind::Internal, "set the host name", &spec.hostname)?;
+    match &spec.domainname {
+        Some(name) => namespace::set_domain_name(name).step(FailureKind::Internal, "set the domain name", name),
+        None => Ok(()),
+    }
+}
+
+fn build_root(plan: &Plan<'_>) -> Outcome<(rootfs::Root, rootfs::dev::Dev, OwnedFd)> {
+    let spec = plan.spec;
+    // Shared sources are copied while this namespace still is the host's peer.
+    let prepared = rootfs::mounts::prepare(&spec.mounts)?;
+    rootfs::isolate_propagation()?;
+    let root = rootfs::overlay::mount(&spec.root)?;
+    let proc_mount = rootfs::system::mount_proc(&root)?;
+    let dev = rootfs::dev::mount(&root, spec.shm_size_bytes, plan.namespaces.has_host_ipc, spec.devices.allow_all)?;
+    rootfs::system::mount_sys(&root, plan.views, spec.writable_sys)?;
+    // Before the mounts that a person asked for: those may lie beneath a hidden path.
+    rootfs::mask::hide(&root, &dev, &spec.root.hidden_paths)?;
+    rootfs::files::inject(&root, &spec.files)?;
+    rootfs::mounts::attach_all(&root, prepared)?;
+    Ok((root, dev, proc_mount))
+}
+
+/// A read-only root takes no new directory later.
+fn make_working_directory(root: &rootfs::Root, spec: &ContainerSpec) -> Outcome<()> {
+    root.find_or_make(&spec.process.cwd, rootfs::target::Shape::Directory).map(drop).step(
+        FailureKind::BadWorkingDirectory,
+        "make the working directory",
+        &spec.process.cwd,
+    )
+}

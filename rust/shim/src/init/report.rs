@@ -1,0 +1,112 @@
+//! What a child tells the supervisor while it sets itself up.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use ctr_spec::{Failure, FailureKind};
+use rustix::event::{PollFd, PollFlags};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::{Outcome, Step, refused};
+
+/// Longest report.
+const MAX_BYTES: usize = 64 << 10;
+
+/// One message from a child.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Report {
+    /// A default that the machine refused.
+    Warning {
+        /// One sentence.
+        text: String,
+    },
+    /// The root is built; comes with the container's devpts and, for a terminal, master and slave.
+    Mounted,
+    /// The next thing is the `execve`.
+    Ready,
+    /// A step failed.
+    Failed {
+        /// Which and why.
+        failure: Failure,
+    },
+}
+
+/// The child's end; closed by `execve`.
+#[derive(Debug)]
+pub struct Reporter(OwnedFd);
+
+impl Reporter {
+    /// Tells the supervisor. When that is gone, there is nobody to tell, and death is on its way.
+    pub fn send(&self, report: &Report, fds: &[BorrowedFd<'_>]) {
+        if let Ok(bytes) = serde_json::to_vec(report) {
+            let _ = ctr_sys::frame::send(self.0.as_fd(), &bytes, fds);
+        }
+    }
+
+    /// Asks the kernel to kill this process when the supervisor dies, and makes sure that it has not died already.
+    /// Needed again after every change of credentials, which clears the wish.
+    pub fn die_with_supervisor(&self) -> Outcome<()> {
+        let step = "tie the container to its supervisor";
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).step(
+            FailureKind::Internal,
+            step,
+            "",
+        )?;
+        let mut waited = [PollFd::new(&self.0, PollFlags::empty())];
+        let zero = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::event::poll(&mut waited, Some(&zero)).step(FailureKind::Internal, step, "")?;
+        if waited[0].revents().contains(PollFlags::HUP) {
+            return Err(refused(FailureKind::Internal, step, "", "the supervisor is gone"));
+        }
+        Ok(())
+    }
+}
+
+/// A connected pair: the supervisor's end and the child's.
+pub fn channel() -> Outcome<(OwnedFd, Reporter)> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+    let (ours, theirs) = pair.step(FailureKind::Internal, "make the report channel", "")?;
+    Ok((ours, Reporter(theirs)))
+}
+
+/// What the children's reports came to.
+#[derive(Debug, Default)]
+pub struct Received {
+    /// Warnings in their order.
+    pub warnings: Vec<String>,
+    /// Descriptors of [`Report::Mounted`].
+    pub fds: Vec<OwnedFd>,
+}
+
+/// Reads reports until the program was executed or a step failed.
+pub fn wait_for_handoff(channel: &OwnedFd) -> Outcome<Received> {
+    let mut received = Received::default();
+    let mut is_ready = false;
+    loop {
+        let frame = ctr_sys::frame::recv(channel.as_fd(), MAX_BYTES).step(
+            FailureKind::Internal,
+            "hear from the container's init",
+            "",
+        )?;
+        let Some((bytes, fds)) = frame else { break };
+        match serde_json::from_slice(&bytes) {
+            Ok(Report::Warning { text }) => received.warnings.push(text),
+            Ok(Report::Mounted) => received.fds = fds,
+            Ok(Report::Ready) => is_ready = true,
+            Ok(Report::Failed { failure }) => return Err(failure),
+            Err(error) => {
+                let detail = error.to_string();
+                return Err(refused(FailureKind::Internal, "hear from the container's init", "", &detail));
+            }
+        }
+    }
+    if is_ready {
+        return Ok(received);
+    }
+    Err(refused(
+        FailureKind::Internal,
+        "start the container's init",
+        "",
+        "it was killed before the program ran; its memory or process limit may be too low",
+    ))
+}

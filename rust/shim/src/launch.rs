@@ -1,0 +1,78 @@
+//! Cloning children: into their control groups and namespaces, with a channel for their reports.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use ctr_spec::FailureKind;
+use ctr_sys::process::{Child, clone_with_pidfd};
+
+use crate::cgroup::Entrance;
+use crate::failure::{Outcome, Step};
+use crate::init::report::{Received, Reporter, channel, wait_for_handoff};
+
+/// A child whose program runs.
+#[derive(Debug)]
+pub struct Launched {
+    /// The process.
+    pub child: Child,
+    /// What it reported on the way.
+    pub received: Received,
+}
+
+/// Clones a child and waits until its program was executed. `body` gets the reporter and whether the child has to join
+/// the v2 control group itself; it runs in the child and returns its exit status.
+///
+/// A child that failed has been reaped on return.
+pub fn launch(namespaces: u64, entrance: &Entrance, body: impl Fn(Reporter, bool) -> i32) -> Outcome<Launched> {
+    let (ours, reporter) = channel()?;
+    let cgroup = entrance.v2.as_ref().map(AsFd::as_fd);
+    let mut slot = Some((ours, reporter));
+    let mut attempt = |into_cgroup: Option<_>, joins_itself: bool| {
+        clone_with_pidfd(namespaces, into_cgroup, || {
+            let Some((ours, reporter)) = slot.take() else { return 255 };
+            // The child's copy of our end would keep the channel alive after our death.
+            drop(ours);
+            body(reporter, joins_itself)
+        })
+    };
+    let cloned = match attempt(cgroup, false) {
+        // No CLONE_INTO_CGROUP (before Linux 5.7), or a group that takes no process this way.
+        Err(error) if cgroup.is_some() && error.raw_os_error() != Some(12) => attempt(None, true),
+        other => other,
+    };
+    let (ours, reporter) = slot
+        .take()
+        .ok_or_else(|| crate::failure::refused(FailureKind::Internal, "clone a process", "", "the channel was lost"))?;
+    drop(reporter);
+    let child = cloned.step(FailureKind::Internal, "clone a process", "")?;
+    match wait_for_handoff(&ours) {
+        Ok(received) => Ok(Launched { child, received }),
+        Err(failure) => {
+            let _ = ctr_sys::process::signal(child.pidfd.as_fd(), 9);
+            let _ = exit_status(&child.pidfd, true);
+            Err(failure)
+        }
+    }
+}
+
+/// Exit code (128 + signal for a killed process) and signal of an ended child, which is reaped; `None` while it runs.
+pub fn exit_status(pidfd: &OwnedFd, waits: bool) -> Option<(i32, Option<i32>)> {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    let mut options = WaitIdOptions::EXITED;
+    if !waits {
+        options |= WaitIdOptions::NOHANG;
+    }
+    loop {
+        match waitid(WaitId::PidFd(pidfd.as_fd()), options) {
+            Ok(Some(status)) => {
+                return Some(match (status.exit_status(), status.terminating_signal()) {
+                    (Some(code), _) => (code, None),
+                    (None, Some(signal)) => (128 + signal, Some(signal)),
+                    (None, None) => (255, None),
+                });
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(None) => return None,
+            Err(_) => return Some((255, None)),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Which namespaces are made, joined or kept.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use ctr_spec::{FailureKind, NamespaceMode, NamespacesSpec};
+use ctr_sys::namespace;
+use rustix::process::{Pid, PidfdFlags};
+
+use crate::failure::{Outcome, Step, refused};
+
+/// Namespaces, resolved before the clone.
+#[derive(Debug)]
+pub struct Namespaces {
+    /// Flags for the clone.
+    pub new: u64,
+    /// Namespaces of other processes to be joined by the child.
+    pub joined: Vec<(OwnedFd, u64)>,
+    /// A pid namespace to be joined by the parent, for its children.
+    pub joined_pid: Option<OwnedFd>,
+    /// The network namespace is new.
+    pub has_own_network: bool,
+    /// The UTS namespace is new.
+    pub has_own_uts: bool,
+    /// The IPC namespace is the host's.
+    pub has_host_ipc: bool,
+}
+
+/// Opens the processes whose namespaces are joined and checks that they are still those that were meant.
+pub fn resolve(spec: &NamespacesSpec) -> Outcome<Namespaces> {
+    let mut resolved = Namespaces {
+        new: namespace::MOUNT,
+        joined: Vec::new(),
+        joined_pid: None,
+        has_own_network: spec.network == NamespaceMode::Private,
+        has_own_uts: spec.uts == NamespaceMode::Private,
+        has_host_ipc: spec.ipc == NamespaceMode::Host,
+    };
+    let modes = [
+        (&spec.pid, namespace::PID),
+        (&spec.network, namespace::NETWORK),
+        (&spec.ipc, namespace::IPC),
+        (&spec.uts, namespace::UTS),
+    ];
+    for (mode, flag) in modes {
+        match mode {
+            NamespaceMode::Private => resolved.new |= flag,
+            NamespaceMode::Host => {}
+            NamespaceMode::Process { pid, start_time } => {
+                let handle = open_process(*pid, *start_time)?;
+                if flag == namespace::PID {
+                    resolved.joined_pid = Some(handle);
+                } else {
+                    resolved.joined.push((handle, flag));
+                }
+            }
+        }
+    }
+    Ok(resolved)
+}
+
+impl Namespaces {
+    /// Joins the namespaces of other processes; in the child.
+    pub fn join(&self) -> Outcome<()> {
+        for (process, flag) in &self.joined {
+            namespace::join(process.as_fd(), *flag).step(FailureKind::NamespaceGone, "join a namespace", "")?;
+        }
+        Ok(())
+    }
+}
+
+fn open_process(pid: u32, start_time: u64) -> Outcome<OwnedFd> {
+    let subject = pid.to_string();
+    let gone = |detail: &str| refused(FailureKind::NamespaceGone, "join a namespace", &subject, detail);
+    let number = Pid::from_raw(pid as i32).ok_or_else(|| gone("this is not a process id"))?;
+    let handle = rustix::process::pidfd_open(number, PidfdFlags::empty()).step(
+        FailureKind::NamespaceGone,
+        "join a namespace",
+        &subject,
+    )?;
+    // Read after the handle was opened: if the number still has the start time, the handle is the process meant.
+    if start_time != 0 && start_time_of(pid) != Some(start_time) {
+        return Err(gone("the process has ended"));
+    }
+    Ok(handle)
+}
+
+/// Field 22 of `/proc/<pid>/stat`; the second field may hold spaces and parentheses.
+pub fn start_time_of(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = text.rsplit_once(") ")?;
+    rest.split(' ').nth(19)?.parse().ok()
+}
