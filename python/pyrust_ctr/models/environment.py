@@ -24,8 +24,10 @@ def parse_env(entries: Iterable[str], outer: Mapping[str, str]) -> tuple[str, ..
 
 def env_of_mapping(values: Mapping[str, str | None]) -> tuple[str, ...]:
     """`NAME=value` pairs; None removes what the image sets."""
-    for name in values:
-        _check_name(name, name)
+    for name, value in values.items():
+        _check_name(name, f"{name}{value or ''}")
+        if "=" in name:
+            raise InvalidArgument(f"the name of an environment variable has no `=`: `{name}`")
     return tuple(name if value is None else f"{name}={value}" for name, value in values.items())
 
 
