@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pyrust_ctr.cli import _complete, _human, _output
+from pyrust_ctr.cli._ask import confirm
 from pyrust_ctr.cli._each import for_each
+from pyrust_ctr.cli._filters import parse_filters
 from pyrust_ctr.engine import Engine
-from pyrust_ctr.errors import InvalidArgument
 from pyrust_ctr.models.moment import rfc3339
 
 if TYPE_CHECKING:
@@ -108,24 +109,14 @@ def prune(
     """Remove every container that does not run."""
     if not force:
         _output.warn("this removes all containers that do not run")
-        typer.confirm("Are you sure you want to continue?", abort=True, err=True)
+        if not confirm("Are you sure you want to continue?"):
+            return
     with Engine() as engine:
         removed = engine.containers.prune(filters=parse_filters(filters or []))
     if removed.containers:
         _output.line("Deleted Containers:")
         for container_id in removed.containers:
             _output.line(container_id)
-
-
-def parse_filters(texts: Sequence[str]) -> dict[str, list[str]]:
-    """`key=value` texts by key."""
-    filters: dict[str, list[str]] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise InvalidArgument(f"a filter is `key=value`, not `{text}`")
-        filters.setdefault(key.strip().lower(), []).append(value.strip())
-    return filters
 
 
 def status_text(state: ContainerState) -> str:

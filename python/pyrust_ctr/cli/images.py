@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pyrust_ctr.cli import _ask, _errors, _human, _output
+from pyrust_ctr.cli import _ask, _complete, _human, _output
+from pyrust_ctr.cli._each import for_each
+from pyrust_ctr.cli._filters import parse_filters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -51,7 +53,7 @@ def ls(
     """List images."""
     from pyrust_ctr.engine import Engine
 
-    wanted = _filters(filters or [])
+    wanted = parse_filters(filters or [])
     if repository is not None:
         wanted.setdefault("reference", []).append(repository)
     with Engine() as engine:
@@ -68,20 +70,26 @@ def ls(
 
 
 def inspect(
-    names: Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Names or ids.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="IMAGE...", help="Names or ids.", autocompletion=_complete.images)
+    ],
     template: Annotated[str | None, typer.Option("--format", "-f", help="`json` or a Go template.")] = None,
 ) -> None:
     """Show everything about images."""
     from pyrust_ctr.engine import Engine
 
+    documents: list[dict[str, Any]] = []
     with Engine() as engine:
-        documents, status = _each(names, engine.images.inspect)
-    _output.inspection(documents, template)
-    _end(status)
+        try:
+            for_each(names, lambda name: documents.append(engine.images.inspect(name)))
+        finally:
+            _output.inspection(documents, template)
 
 
 def rm(
-    names: Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Names or ids.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="IMAGE...", help="Names or ids.", autocompletion=_complete.images)
+    ],
     force: Annotated[
         bool,
         typer.Option(
@@ -100,8 +108,7 @@ def rm(
             _output.line(f"Deleted: {digest}")
 
     with Engine() as engine:
-        _, status = _each(names, remove)
-    _end(status)
+        for_each(names, remove)
 
 
 def prune(
@@ -134,7 +141,9 @@ def prune(
 
 
 def tag(
-    source: Annotated[str, typer.Argument(metavar="IMAGE", help="Name or id.")],
+    source: Annotated[
+        str, typer.Argument(metavar="IMAGE", help="Name or id.", autocompletion=_complete.images)
+    ],
     target: Annotated[str, typer.Argument(metavar="NAME[:TAG]", help="The further name.")],
 ) -> None:
     """Give an image a further name."""
@@ -168,18 +177,6 @@ def load(
             _output.line(f"Loaded image: {name}")
         if not image.tags:
             _output.line(f"Loaded image ID: {image.id}")
-
-
-def _filters(texts: Sequence[str]) -> dict[str, list[str]]:
-    from pyrust_ctr.errors import InvalidArgument
-
-    found: dict[str, list[str]] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise InvalidArgument(f"the filter `{text}` is not `key=value`")
-        found.setdefault(key.strip(), []).append(value.strip())
-    return found
 
 
 def _rows(image: Image, *, no_trunc: bool, patterns: Sequence[str]) -> Iterator[Mapping[str, Any]]:
@@ -223,21 +220,3 @@ def _created_at(unix_ns: int) -> str:
     if unix_ns <= 0:
         return "N/A"
     return time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(unix_ns // 1_000_000_000))
-
-
-def _each(names: Sequence[str], work: Any) -> tuple[list[Any], int]:
-    """Does the work for every name; a failure is told and the others are still done."""
-    from pyrust_ctr.errors import Error
-
-    results, status = [], 0
-    for name in names:
-        try:
-            results.append(work(name))
-        except Error as failure:
-            status = _errors.report(failure)
-    return results, status
-
-
-def _end(status: int) -> None:
-    if status:
-        raise typer.Exit(status)
