@@ -270,11 +270,15 @@ fn plan(id: &str) -> CgroupPlan {
     CgroupPlan { dirs, device_program: None }
 }
 
+/// The shim of this build, or the one that `SHIM_UNDER_TEST` names (the static one, as it is shipped).
+fn shim_path() -> PathBuf {
+    std::env::var_os("SHIM_UNDER_TEST").map_or_else(|| env!("CARGO_BIN_EXE_pyrust-ctr-shim").into(), PathBuf::from)
+}
+
 fn spawn_shim() -> OwnedFd {
     static EXECUTABLE: OnceLock<OwnedFd> = OnceLock::new();
-    let executable = EXECUTABLE.get_or_init(|| {
-        ctr_sys::memfd::sealed(c"shim", &fs::read(env!("CARGO_BIN_EXE_pyrust-ctr-shim")).unwrap()).unwrap()
-    });
+    let executable =
+        EXECUTABLE.get_or_init(|| ctr_sys::memfd::sealed(c"shim", &fs::read(shim_path()).unwrap()).unwrap());
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_read_timeout(Some(TIMEOUT)).unwrap();
     ctr_sys::spawn_detached(executable.as_fd(), &[c"pyrust-ctr-shim"], &[], theirs.as_fd()).unwrap();
@@ -365,9 +369,14 @@ impl Running {
         self.exec_with(process(args), |_| ())
     }
 
+    pub fn receive_exit(&self) -> ExitRecord {
+        let Some(ShimReply::Exited { record }) = receive(&self.control).0 else { panic!("no exit record") };
+        record
+    }
+
     /// Waits for the end and checks that nothing stays.
     pub fn wait(self) -> Ended {
-        let Some(ShimReply::Exited { record }) = receive(&self.control).0 else { panic!("no exit record") };
+        let record = self.receive_exit();
         self.container.assert_nothing_left();
         Ended { record, container: self.container, stdout: String::new(), stderr: String::new() }
     }

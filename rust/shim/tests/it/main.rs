@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
+mod cost;
 mod execs;
 mod harness;
 mod isolation;

@@ -1,0 +1,43 @@
+//! What a start costs: a measurement, not a test. With `SHIM_UNDER_TEST` naming the static build:
+//! `cargo test -p ctr-shim --test it cost -- --ignored --nocapture --test-threads=1`
+
+use std::time::{Duration, Instant};
+
+use crate::harness::Container;
+use crate::needs_root;
+
+const ROUNDS: usize = 100;
+
+fn show(name: &str, mut times: Vec<Duration>) {
+    times.sort();
+    eprintln!(
+        "{name:<34} median {:>7.3} ms   best {:>7.3} ms   p90 {:>7.3} ms",
+        times[times.len() / 2].as_secs_f64() * 1e3,
+        times[0].as_secs_f64() * 1e3,
+        times[times.len() * 9 / 10].as_secs_f64() * 1e3
+    );
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn start_to_exit() {
+    needs_root!();
+    for (name, without_groups) in [("with control groups", false), ("without control groups", true)] {
+        let (mut started, mut ended) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let mut container = Container::new(&["/bin/true"]);
+            if without_groups {
+                container.cgroups.dirs.clear();
+            }
+            let before = Instant::now();
+            let running = container.start();
+            started.push(before.elapsed());
+            let record = running.receive_exit();
+            ended.push(before.elapsed());
+            assert_eq!(record.exit_code, 0);
+            running.container.assert_nothing_left();
+        }
+        show(&format!("started, {name}"), started);
+        show(&format!("exited, {name}"), ended);
+    }
+}
