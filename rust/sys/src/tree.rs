@@ -11,6 +11,8 @@ use rustix::io::Errno;
 
 /// A directory full of names that come back is given up after this many readings.
 const MAX_READINGS: u32 = 16;
+/// Each beginning anew means that somebody else deleted a directory of the same tree.
+const MAX_RESTARTS: u32 = 100_000;
 
 /// One directory on the way down.
 struct Level {
@@ -31,16 +33,27 @@ struct Level {
 pub fn remove_tree(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<u64> {
     let name = CString::new(name.as_bytes())?;
     let mut removed = 0;
-    if unlink_unless_directory(parent, &name, &mut removed)? {
-        return Ok(removed);
+    for _ in 0..MAX_RESTARTS {
+        match remove_once(parent, &name, &mut removed) {
+            // A directory vanished while it was open: somebody else deletes the same tree, and is welcome to.
+            Err(error) if error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => {}
+            other => return other.map(|()| removed),
+        }
     }
-    let Some((mut current, top)) = enter(parent, name)? else { return Ok(removed) };
+    Err(Errno::BUSY.into())
+}
+
+fn remove_once(parent: BorrowedFd<'_>, name: &CStr, removed: &mut u64) -> io::Result<()> {
+    if unlink_unless_directory(parent, name, removed)? {
+        return Ok(());
+    }
+    let Some((mut current, top)) = enter(parent, name.to_owned())? else { return Ok(()) };
     let mut levels = vec![top];
-    read_directory(current.as_fd(), &mut levels[0], &mut removed)?;
+    read_directory(current.as_fd(), &mut levels[0], removed)?;
     while let Some(level) = levels.last_mut() {
         if let Some(child) = level.pending.pop() {
             if let Some((directory, mut below)) = enter(current.as_fd(), child)? {
-                read_directory(directory.as_fd(), &mut below, &mut removed)?;
+                read_directory(directory.as_fd(), &mut below, removed)?;
                 current = directory;
                 levels.push(below);
             }
@@ -53,11 +66,11 @@ pub fn remove_tree(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<u64> {
         let Some(level) = levels.last_mut() else { break };
         let holder = above.as_ref().map_or(parent, AsFd::as_fd);
         match rustix::fs::unlinkat(holder, &level.name, AtFlags::REMOVEDIR) {
-            Ok(()) => removed += 1,
+            Ok(()) => *removed += 1,
             Err(Errno::NOENT) => {}
             // Some file systems skip entries when others are deleted during the reading.
             Err(Errno::NOTEMPTY | Errno::EXIST) if level.readings < MAX_READINGS => {
-                read_directory(current.as_fd(), level, &mut removed)?;
+                read_directory(current.as_fd(), level, removed)?;
                 continue;
             }
             Err(error) => return Err(error.into()),
@@ -67,7 +80,7 @@ pub fn remove_tree(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<u64> {
             current = above;
         }
     }
-    Ok(removed)
+    Ok(())
 }
 
 /// Whether `name` needs no further work: it was deleted, or was not there.
@@ -185,6 +198,24 @@ mod tests {
             std::fs::write(directory.path().join(format!("t/f{number}")), "").unwrap();
         }
         assert_eq!(remove_tree(parent.as_fd(), OsStr::new("t")).unwrap(), 6001);
+    }
+
+    #[test]
+    fn several_may_delete_the_same_tree() {
+        let directory = tempfile::tempdir().unwrap();
+        for outer in 0..60 {
+            for inner in 0..20 {
+                std::fs::create_dir_all(directory.path().join(format!("t/{outer}/{inner}/x"))).unwrap();
+                std::fs::write(directory.path().join(format!("t/{outer}/{inner}/f")), "").unwrap();
+            }
+        }
+        let removed: u64 = std::thread::scope(|scope| {
+            let delete = || remove_tree(File::open(directory.path()).unwrap().as_fd(), OsStr::new("t")).unwrap();
+            let workers: Vec<_> = (0..4).map(|_| scope.spawn(delete)).collect();
+            workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+        });
+        assert_eq!(removed, 1 + 60 + 60 * 20 * 3);
+        assert!(!directory.path().join("t").exists());
     }
 
     #[test]
