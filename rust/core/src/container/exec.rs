@@ -10,6 +10,7 @@ use super::connection::{Connection, lost, take_fd, unexpected};
 use super::directory::ContainerDir;
 use super::failure::error_of;
 use super::interrupt::{Interrupt, deadline_after};
+use super::probe::{ContainerState, probe};
 use super::pump::{Capture, Feed, pump};
 use super::session::{Once, Session, StartedExec};
 use super::spec_check;
@@ -52,7 +53,8 @@ pub fn exec(
 ) -> Result<StartedExec> {
     let spec = parse(exec_json)?;
     let mut connection = connect(container_dir)?;
-    let (pid, terminal) = begin(&mut connection, spec, streams, is_detached, interrupt)?;
+    let (pid, terminal) = begin(&mut connection, spec, streams, is_detached, interrupt)
+        .map_err(|error| lost_or_ended(error, container_dir))?;
     Ok(StartedExec { pid, terminal, session: Session::new(connection) })
 }
 
@@ -79,7 +81,7 @@ pub fn exec_capture(
         stdout: Some(stdout_writer.as_fd()),
         stderr: Some(stderr_writer.as_fd()),
     };
-    begin(&mut connection, spec, streams, false, interrupt)?;
+    begin(&mut connection, spec, streams, false, interrupt).map_err(|error| lost_or_ended(error, container_dir))?;
     // Our copies would keep the pipes open.
     drop((stdin, stdout_writer, stderr_writer));
     match pump(&mut connection, &mut feed, [&mut stdout, &mut stderr], interrupt)? {
@@ -105,6 +107,15 @@ pub fn connect(container_dir: &Path) -> Result<Connection> {
     let not_running = || Error::new(ErrorKind::NotRunning, "the container is not running");
     let directory = ContainerDir::open(container_dir)?.ok_or_else(not_running)?;
     directory.connect()?.map(Connection::new).ok_or_else(not_running)
+}
+
+/// A shim that hangs up because its container has just ended was not lost.
+pub fn lost_or_ended(error: Error, container_dir: &Path) -> Error {
+    let has_ended = || !matches!(probe(container_dir).map(|probe| probe.state), Ok(ContainerState::Running));
+    if error.kind == ErrorKind::ShimLost && has_ended() {
+        return Error::new(ErrorKind::NotRunning, "the container is not running");
+    }
+    error
 }
 
 fn begin(

@@ -28,13 +28,8 @@ pub fn error_of(failure: &Failure) -> Error {
 #[must_use]
 pub fn sentence(failure: &Failure) -> String {
     match failure.kind {
-        FailureKind::CommandNotFound if failure.detail.is_empty() => {
-            let reason = if failure.subject.contains('/') {
-                "no such file or directory"
-            } else {
-                "executable file not found in the container's `PATH`"
-            };
-            format!("cannot execute `{}`: {reason}", failure.subject)
+        FailureKind::CommandNotFound if !failure.subject.contains('/') => {
+            format!("cannot execute `{}`: executable file not found in the container's `PATH`", failure.subject)
         }
         FailureKind::NotRunning if failure.step.is_empty() => "the container is not running".to_owned(),
         _ => step_sentence(failure),

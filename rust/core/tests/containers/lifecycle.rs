@@ -88,9 +88,9 @@ fn further_processes_run_in_a_container() {
     let begin = Instant::now();
     let outcome = capture(&slow, None).unwrap();
     assert!(outcome.exit.timed_out && begin.elapsed() < Duration::from_secs(20));
-    let listed = capture(&exec_spec(&["sh", "-c", "ls -d /proc/[0-9]* | wc -l"]), None).unwrap();
-    // The container's own program, the shell, `ls` and `wc`: the tree of the exec that timed out is gone.
-    assert!(text(&listed.stdout).trim().parse::<u32>().unwrap() <= 4, "{}", text(&listed.stdout));
+    // Of the tree of the exec that timed out nothing lives; the container's own program does.
+    let listed = capture(&exec_spec(&["sh", "-c", "cat /proc/[0-9]*/cmdline"]), None).unwrap();
+    assert_eq!(text(&listed.stdout).matches("sleep").count(), 1, "{:?}", text(&listed.stdout));
 
     let (mut reader, writer) = std::io::pipe().unwrap();
     let streams = ExecStreams { stdout: Some(writer.as_fd()), ..ExecStreams::default() };
@@ -174,7 +174,9 @@ fn a_killed_shim_is_found_and_repaired() {
     assert_eq!(exit.exit_code, 137);
     assert!(container::sentence(&exit.failure.unwrap()).contains("shim was killed"));
     assert!(groups_of(id_of(&spec)).is_empty());
-    assert!(!std::path::Path::new(&format!("/proc/{}", record.pid)).exists(), "its processes are dead");
+    // Whoever adopted it may not have reaped it yet.
+    let status = std::fs::read_to_string(format!("/proc/{}/stat", record.pid)).unwrap_or_default();
+    assert!(status.is_empty() || status.contains(") Z ") || status.contains(") X "), "{status}");
     // And it can be started again.
     let started = container::start(&directory, &sandbox.trash(), StartStreams::default(), &mut never()).unwrap();
     container::signal(&directory, 9, true).unwrap();

@@ -78,6 +78,8 @@ impl Sandbox {
         let mut spec = self.spec(args);
         spec["stdio"] = json!({"mode": "piped", "open_stdin": false, "stdin_once": false});
         spec["auto_remove"] = json!(false);
+        // Its upper layer is mounted again at the next start.
+        spec["root"]["is_volatile"] = json!(false);
         spec["log"] = json!({"driver": "json-file", "max_size_bytes": 1 << 20, "max_files": 2});
         spec
     }
