@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
+# Compiled dependencies are kept for the next run, apart from the checkout's: cargo takes crates of one
+# workspace-relative path for the same, and believes the old time stamps of a source distribution.
+TARGET = ROOT / "target/from-sdist"
+CRATES = ("ctr-sys", "ctr-spec", "ctr-core", "ctr-shim", "ctr-py")
 
 
 def _run(*command: str | Path, cwd: Path = ROOT) -> None:
-    # The release dependencies of the checkout's own target directory are used again.
     environment = os.environ | {
-        "CARGO_TARGET_DIR": os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target")),
+        "CARGO_TARGET_DIR": str(TARGET),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     done = subprocess.run(
@@ -32,7 +35,7 @@ def _run(*command: str | Path, cwd: Path = ROOT) -> None:
         timeout=1500,
         check=False,
     )
-    assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+    assert done.returncode == 0, f"{command}\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +53,8 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built outside of the checkout from nothing but the source distribution."""
     directory = tmp_path_factory.mktemp("wheel")
+    if TARGET.exists():
+        _run("cargo", "clean", "-q", "--release", *(word for crate in CRATES for word in ("-p", crate)))
     _run(
         sys.executable,
         "-m",
