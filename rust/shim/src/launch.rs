@@ -9,6 +9,8 @@ use crate::cgroup::Entrance;
 use crate::failure::{Outcome, Step};
 use crate::init::report::{Received, Reporter, channel, wait_for_handoff};
 
+const ENOMEM: i32 = 12;
+
 /// A child whose program runs.
 #[derive(Debug)]
 pub struct Launched {
@@ -18,25 +20,29 @@ pub struct Launched {
     pub received: Received,
 }
 
-/// Clones a child and waits until its program was executed. `body` gets the reporter and whether the child has to join
-/// the v2 control group itself; it runs in the child and returns its exit status.
+/// Clones a child and waits until its program was executed. `body` runs in the child and returns its exit status; it
+/// must wait until it has joined ([`Reporter::wait_until_joined`]) before anything of the container's runs.
 ///
 /// A child that failed has been reaped on return.
-pub fn launch(namespaces: u64, entrance: &Entrance, body: impl Fn(Reporter, bool) -> i32) -> Outcome<Launched> {
+pub fn launch(namespaces: u64, entrance: &Entrance, body: impl Fn(Reporter) -> i32) -> Outcome<Launched> {
     let (ours, reporter) = channel()?;
     let cgroup = entrance.v2.as_ref().map(AsFd::as_fd);
     let mut slot = Some((ours, reporter));
-    let mut attempt = |into_cgroup: Option<_>, joins_itself: bool| {
+    let mut attempt = |into_cgroup: Option<_>| {
         clone_with_pidfd(namespaces, into_cgroup, || {
             let Some((ours, reporter)) = slot.take() else { return 255 };
             // The child's copy of our end would keep the channel alive after our death.
             drop(ours);
-            body(reporter, joins_itself)
+            body(reporter)
         })
     };
-    let cloned = match attempt(cgroup, false) {
+    let mut joins_v2 = false;
+    let cloned = match attempt(cgroup) {
         // No CLONE_INTO_CGROUP (before Linux 5.7), or a group that takes no process this way.
-        Err(error) if cgroup.is_some() && error.raw_os_error() != Some(12) => attempt(None, true),
+        Err(error) if cgroup.is_some() && error.raw_os_error() != Some(ENOMEM) => {
+            joins_v2 = true;
+            attempt(None)
+        }
         other => other,
     };
     let (ours, reporter) = slot
@@ -44,13 +50,35 @@ pub fn launch(namespaces: u64, entrance: &Entrance, body: impl Fn(Reporter, bool
         .ok_or_else(|| crate::failure::refused(FailureKind::Internal, "clone a process", "", "the channel was lost"))?;
     drop(reporter);
     let child = cloned.step(FailureKind::Internal, "clone a process", "")?;
-    match wait_for_handoff(&ours) {
+    match join(entrance, joins_v2, child.pid, &ours).and_then(|()| wait_for_handoff(&ours)) {
         Ok(received) => Ok(Launched { child, received }),
         Err(failure) => {
             let _ = ctr_sys::process::signal(child.pidfd.as_fd(), 9);
             let _ = exit_status(&child.pidfd, true);
             Err(failure)
         }
+    }
+}
+
+/// Puts the child into the groups that the clone could not put it into, and tells it. A child that has ended already
+/// says why by itself.
+fn join(entrance: &Entrance, joins_v2: bool, pid: u32, channel: &OwnedFd) -> Outcome<()> {
+    use rustix::fs::{Mode, OFlags};
+    use rustix::io::Errno;
+    let step = "join the control groups";
+    let put = |procs: &OwnedFd| match rustix::io::write(procs, pid.to_string().as_bytes()) {
+        Ok(_) | Err(Errno::SRCH) => Ok(()),
+        Err(error) => Err(error).step(FailureKind::Internal, step, ""),
+    };
+    entrance.v1.iter().try_for_each(put)?;
+    if let Some(directory) = entrance.v2.as_ref().filter(|_| joins_v2) {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let procs = rustix::fs::openat(directory, "cgroup.procs", flags, Mode::empty());
+        put(&procs.step(FailureKind::Internal, step, "")?)?;
+    }
+    match rustix::io::write(channel, b"j") {
+        Ok(_) | Err(Errno::PIPE) => Ok(()),
+        Err(error) => Err(error).step(FailureKind::Internal, step, ""),
     }
 }
 

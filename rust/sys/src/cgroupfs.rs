@@ -80,6 +80,27 @@ pub fn processes(directory: &Path) -> io::Result<Vec<i32>> {
     }
 }
 
+/// Makes the next joining of a v1 control group quick, if called some milliseconds before it.
+///
+/// The kernel guards migrations by a lock whose first taker waits for an RCU grace period (4 to 18 ms measured on two
+/// busy cores); whoever comes within the next few does not. This takes the lock for nothing, by moving the calling
+/// process to where it is already, so call it early, on a thread of its own. Does nothing on machines without v1.
+///
+/// # Errors
+/// What reading `/proc/self/cgroup` or writing `cgroup.procs` reported; none of it matters to a caller.
+pub fn hasten_joining() -> io::Result<()> {
+    for line in fs::read_to_string("/proc/self/cgroup")?.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
+        if controllers.is_empty() || controllers.contains('=') {
+            continue;
+        }
+        let directory = Path::new("/sys/fs/cgroup").join(controllers).join(path.trim_start_matches('/'));
+        return write_existing(&directory.join("cgroup.procs"), "0");
+    }
+    Ok(())
+}
+
 /// Removes the control group and its children; waits a little (about 100 ms) for exiting processes. A group that is not
 /// there is fine.
 ///
@@ -163,6 +184,13 @@ mod tests {
         assert_eq!(seen.len(), 1);
         assert!(busy);
         assert!(!directory.exists());
+    }
+
+    #[test]
+    fn hastening_moves_nobody() {
+        let before = fs::read_to_string("/proc/self/cgroup").unwrap();
+        let _ = hasten_joining();
+        assert_eq!(fs::read_to_string("/proc/self/cgroup").unwrap(), before);
     }
 
     #[test]

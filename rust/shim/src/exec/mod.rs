@@ -7,9 +7,7 @@ use ctr_spec::{ExecSpec, FailureKind};
 use ctr_sys::namespace;
 use rustix::fs::{CWD, Mode, OFlags};
 
-use crate::cgroup::Entrance;
 use crate::failure::{Outcome, Step, exit_code_of};
-use crate::init::join_cgroups;
 use crate::init::program::{Program, Standard};
 use crate::init::report::{Report, Reporter};
 use crate::rootfs::Root;
@@ -21,10 +19,6 @@ pub struct Plan<'a> {
     pub spec: &'a ExecSpec,
     /// The container's first process, whose namespaces are joined.
     pub init: BorrowedFd<'a>,
-    /// Control groups to join.
-    pub entrance: &'a Entrance,
-    /// The v2 group was not joined by the clone itself.
-    pub joins_v2_itself: bool,
     /// System call filter.
     pub seccomp: Option<&'a [u8]>,
     /// Standard streams.
@@ -49,7 +43,6 @@ pub fn run(mut plan: Plan<'_>) -> i32 {
 
 fn steps(plan: &mut Plan<'_>) -> Outcome<Infallible> {
     plan.reporter.die_with_supervisor()?;
-    join_cgroups(plan.entrance, plan.joins_v2_itself)?;
     if let Some(value) = plan.spec.process.oom_score_adj {
         // The host's /proc: the container's is not entered yet.
         let text = value.to_string();
@@ -61,6 +54,7 @@ fn steps(plan: &mut Plan<'_>) -> Outcome<Infallible> {
     // The pid namespace was joined by the supervisor, for its children.
     let others = namespace::MOUNT | namespace::NETWORK | namespace::IPC | namespace::UTS | namespace::CGROUP;
     namespace::join(plan.init, others).step(FailureKind::NotRunning, "join the container's namespaces", "")?;
+    plan.reporter.wait_until_joined()?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(CWD, "/", flags, Mode::empty()).step(FailureKind::Internal, "open the root", "/")?;
     let root = Root { fd };

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! shim                                    init (this file)
-//!   │ clone3(namespaces, into cgroup) ──────► steps, in order
+//!   │ clone3(namespaces, into v2 group) ────► steps, in order
+//!   │ ── one byte: joined the v1 groups ────► │
 //!   │ ◄───────────── Warning{text} ×n ─────── │
 //!   │ ◄── Mounted + devpts [+ master] ─────── │
 //!   │ ◄───────────── Ready ────────────────── │ execve closes the socket: end of file is success
@@ -22,7 +23,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use ctr_spec::{ContainerSpec, FailureKind, StdioMode};
 use ctr_sys::namespace;
 
-use crate::cgroup::{Entrance, View};
+use crate::cgroup::View;
 use crate::failure::{Outcome, Step, exit_code_of};
 use crate::namespaces::Namespaces;
 use crate::rootfs;
@@ -36,10 +37,8 @@ pub struct Plan<'a> {
     pub spec: &'a ContainerSpec,
     /// Namespaces to join.
     pub namespaces: &'a Namespaces,
-    /// Control groups to join.
-    pub entrance: &'a Entrance,
-    /// The v2 group was not joined by the clone itself.
-    pub joins_v2_itself: bool,
+    /// The supervisor puts this process into v1 hierarchies while the mounts are made.
+    pub joins_slowly: bool,
     /// Control groups to show.
     pub views: &'a [View],
     /// System call filter.
@@ -66,10 +65,11 @@ fn steps(plan: &Plan<'_>) -> Outcome<Infallible> {
     let spec = plan.spec;
     // A killed supervisor takes the container along, from the first moment.
     plan.reporter.die_with_supervisor()?;
-    // Accounted and limited before anything is allocated for the container.
-    join_cgroups(plan.entrance, plan.joins_v2_itself)?;
-    // After joining: the namespace's root is the group at the moment of leaving the old one.
-    namespace::unshare(namespace::CGROUP).step(FailureKind::KernelFeatureMissing, "make a cgroup namespace", "")?;
+    // A v1 hierarchy may take milliseconds to let a process in (an RCU grace period): the mounts are made meanwhile.
+    // On v2 alone there is nothing to wait for, and the mount of it needs the namespace.
+    if !plan.joins_slowly {
+        enter_cgroups(plan)?;
+    }
     plan.namespaces.join()?;
     if plan.namespaces.has_own_network {
         ctr_sys::loopback::bring_up().step(FailureKind::Internal, "bring up the loopback device", "lo")?;
@@ -98,6 +98,9 @@ fn steps(plan: &Plan<'_>) -> Outcome<Infallible> {
         make_working_directory(&root, spec)?;
         root.make_readonly()?;
     }
+    if plan.joins_slowly {
+        enter_cgroups(plan)?;
+    }
     root.pivot()?;
     let standard = match terminal {
         Some(slave) => Standard::Terminal(slave),
@@ -114,18 +117,11 @@ fn steps(plan: &Plan<'_>) -> Outcome<Infallible> {
     if spec.init { pid1::run(&program) } else { program.become_it() }
 }
 
-/// Joins the control groups that the clone could not put the child into.
-pub fn join_cgroups(entrance: &Entrance, joins_v2_itself: bool) -> Outcome<()> {
-    let step = "join the control group";
-    for procs in &entrance.v1 {
-        rustix::io::write(procs, b"0").step(FailureKind::Internal, step, "")?;
-    }
-    if let Some(directory) = entrance.v2.as_ref().filter(|_| joins_v2_itself) {
-        use rustix::fs::{Mode, OFlags};
-        let opened = rustix::fs::openat(directory, "cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
-        opened.and_then(|procs| rustix::io::write(procs, b"0")).step(FailureKind::Internal, step, "")?;
-    }
-    Ok(())
+/// Waits until the supervisor has put this process into its groups, and makes them the root of what it sees.
+fn enter_cgroups(plan: &Plan<'_>) -> Outcome<()> {
+    plan.reporter.wait_until_joined()?;
+    // After joining: the namespace's root is the group at the moment of leaving the old one.
+    namespace::unshare(namespace::CGROUP).step(FailureKind::KernelFeatureMissing, "make a cgroup namespace", "")
 }
 
 fn name_host(spec: &ContainerSpec) -> Outcome<()> {

@@ -42,6 +42,20 @@ impl Reporter {
         }
     }
 
+    /// Waits for the supervisor's word that this process is in its control groups.
+    pub fn wait_until_joined(&self) -> Outcome<()> {
+        let step = "join the control groups";
+        let mut byte = [0u8];
+        loop {
+            match rustix::io::read(&self.0, &mut byte) {
+                Ok(1) => return Ok(()),
+                Ok(_) => return Err(refused(FailureKind::Internal, step, "", "the supervisor is gone")),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error).step(FailureKind::Internal, step, ""),
+            }
+        }
+    }
+
     /// Asks the kernel to kill this process when the supervisor dies, and makes sure that it has not died already.
     /// Needed again after every change of credentials, which clears the wish.
     pub fn die_with_supervisor(&self) -> Outcome<()> {

@@ -78,12 +78,10 @@ impl Supervisor {
             .entrance(group.as_deref())
             .step(FailureKind::NotRunning, "open the control groups", "")
             .and_then(|entrance| {
-                launch(0, &entrance, |reporter, joins_v2_itself| {
+                launch(0, &entrance, |reporter| {
                     exec::run(exec::Plan {
                         spec,
                         init: self.init.pidfd.as_fd(),
-                        entrance: &entrance,
-                        joins_v2_itself,
                         seccomp: self.seccomp.as_deref(),
                         streams: borrow(&streams),
                         terminal: slave.as_ref().and_then(|slave| rustix::io::fcntl_dupfd_cloexec(slave, 3).ok()),

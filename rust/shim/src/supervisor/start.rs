@@ -231,12 +231,11 @@ fn begin(
         )?;
     }
     let streams_borrowed: [Option<BorrowedFd<'_>>; 3] = borrow(&streams);
-    let launched = launch(namespaces.new, &entrance, |reporter, joins_v2_itself| {
+    let launched = launch(namespaces.new, &entrance, |reporter| {
         init::run(&init::Plan {
             spec,
             namespaces,
-            entrance: &entrance,
-            joins_v2_itself,
+            joins_slowly: !entrance.v1.is_empty(),
             views: &views,
             seccomp,
             streams: streams_borrowed,

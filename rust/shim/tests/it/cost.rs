@@ -22,12 +22,22 @@ fn show(name: &str, mut times: Vec<Duration>) {
 #[ignore = "a measurement"]
 fn start_to_exit() {
     needs_root!();
-    for (name, without_groups) in [("with control groups", false), ("without control groups", true)] {
+    for (name, without_groups, pause, hastens) in [
+        ("with control groups", false, 0, false),
+        ("without control groups", true, 0, false),
+        ("with groups, after a pause", false, 200, false),
+        ("… joining hastened 10 ms before", false, 200, true),
+    ] {
         let (mut started, mut ended) = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
+        for _ in 0..if pause == 0 { ROUNDS } else { ROUNDS / 5 } {
             let mut container = Container::new(&["/bin/true"]);
             if without_groups {
                 container.cgroups.dirs.clear();
+            }
+            std::thread::sleep(Duration::from_millis(pause));
+            if hastens {
+                std::thread::spawn(ctr_sys::cgroupfs::hasten_joining);
+                std::thread::sleep(Duration::from_millis(10));
             }
             let before = Instant::now();
             let running = container.start();
