@@ -113,7 +113,7 @@ def test_bind_source_that_does_not_exist(cli: CommandLine, busybox: str, tmp_pat
         (["--security-opt", "seccomp=/nonexistent.json", "{image}", "true"], 125),
         (["localhost:1/no/such:image", "true"], 125),
         (["{image}", "sh", "-c", "exit 42"], 42),
-        (["{image}", "sh", "-c", "kill -9 $$"], 137),
+        (["--init", "{image}", "sh", "-c", "kill -9 $$"], 137),
     ],
     ids=lambda value: str(value) if isinstance(value, int) else " ".join(value),
 )
