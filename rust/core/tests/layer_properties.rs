@@ -71,7 +71,7 @@ fn pack(entries: &[(String, Model)], with_gnu_names: bool) -> Vec<u8> {
         let mut records: Vec<(&str, &[u8])> = vec![("mtime", time.as_bytes())];
         let mut header = Header::new(b"name", type_flag).mode(mode.into());
         if path.len() <= 100 {
-            header = header.bytes(0, &[&path.as_bytes()[..], &[0; 100][path.len()..]].concat());
+            header = header.bytes(0, &[path.as_bytes(), &[0; 100][path.len()..]].concat());
         } else if with_gnu_names {
             archive = archive.entry(Header::new(b"././@LongLink", b'L'), format!("{path}\0").as_bytes());
         } else {

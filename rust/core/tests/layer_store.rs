@@ -436,3 +436,57 @@ fn archives_are_unpacked_for_reading() {
     assert_eq!(error.unwrap_err().kind, ErrorKind::HostileArchive);
     store.assert_clean();
 }
+
+/// Stalls where a stream would end.
+struct NeverEnds(std::io::Cursor<Vec<u8>>);
+impl std::io::Read for NeverEnds {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = std::io::Read::read(&mut self.0, buffer)?;
+        if count == 0 {
+            std::thread::sleep(Duration::from_secs(60));
+        }
+        Ok(count)
+    }
+}
+
+/// Runs as the killed process of the next test, when told where its store is; otherwise it is no test at all.
+#[test]
+fn child_that_is_killed() {
+    let Some(root) = std::env::var_os("PYRUST_CTR_TEST_STORE") else { return };
+    let scratch = ctr_core::scratch::Scratch::open(Path::new(&root)).unwrap();
+    let store = ctr_core::layer::DirectoryStore::open(scratch).unwrap();
+    let _lock = store.lock_layer(&digest_of(b"x"), None).unwrap();
+    // More than a pipeline's buffers, so that files come into being.
+    let archive = Archive::new().file("made", "x").entry(Header::new(b"big", b'0'), &vec![1; 8 << 20]).0;
+    store.apply_stream(None, &mut NeverEnds(std::io::Cursor::new(archive)), &LIMITS, None).unwrap();
+}
+
+#[test]
+fn a_process_killed_in_the_middle_leaves_its_lock_and_nothing_for_ever() {
+    let store = TestStore::new();
+    let root = store.folder.path().join("store");
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_that_is_killed"])
+        .env("PYRUST_CTR_TEST_STORE", &root)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let made = || {
+        let folders = std::fs::read_dir(root.join("tmp")).unwrap();
+        folders.flatten().any(|folder| folder.path().join("fs/made").exists())
+    };
+    let begin = std::time::Instant::now();
+    while !made() && begin.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let was_made = made();
+    store.layers.sweep().unwrap();
+    let survived_sweep = made();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(was_made && survived_sweep);
+    drop(store.layers.lock_layer(&digest_of(b"x"), None).unwrap());
+    store.layers.sweep().unwrap();
+    assert!(store.layers.layers().unwrap().is_empty());
+    store.assert_clean();
+}

@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(digest, "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a");
         assert_eq!(store.put(b"{}", Some(&digest)).unwrap(), digest);
         assert_eq!(store.read(&digest).unwrap(), b"{}");
-        assert_eq!(store.list().unwrap(), [digest.clone()]);
+        assert_eq!(store.list().unwrap(), std::slice::from_ref(&digest));
         assert_eq!(std::fs::read_dir(root.path().join("tmp")).unwrap().count(), 0);
         std::fs::write(root.path().join("blobs/sha256").join(&digest[7..]), "{ }").unwrap();
         assert_eq!(store.read(&digest).unwrap_err().kind, ErrorKind::DigestMismatch);
