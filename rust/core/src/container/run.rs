@@ -11,7 +11,7 @@ use super::create::{make, parse};
 use super::directory::ContainerDir;
 use super::interrupt::{Interrupt, deadline_after, never, pause};
 use super::pump::{Capture, Feed, pump};
-use super::start::{await_end, await_started, launch};
+use super::start::{await_end, await_started, launch, spawn};
 use super::{remove, repair};
 use crate::{Error, ErrorKind, Result};
 
@@ -47,8 +47,10 @@ pub fn run(
     if spec.stdio != StdioMode::Direct {
         return Err(Error::new(ErrorKind::InvalidArgument, "a container is run with direct streams"));
     }
-    let (directory, lock) = make(container_dir)?;
     let (id, is_transient) = (spec.id.clone(), spec.auto_remove);
+    // The shim comes to life on another processor while the directory is made.
+    let connection = spawn(&id)?;
+    let (directory, lock) = make(container_dir)?;
     let locked = ctr_sys::lock::try_lock(lock.as_fd());
     let result = match locked {
         Err(cause) => Err(Error::io("lock", &container_dir.join(files::LOCK), cause)),
@@ -57,7 +59,7 @@ pub fn run(
         Ok(true) => {
             // A container that is thrown away is never started again and needs no specification on disk.
             let kept = if is_transient { Ok(()) } else { directory.put(files::SPEC, spec_json) };
-            kept.and_then(|()| start_and_collect(&directory, spec, trash_dir, lock, input, interrupt))
+            kept.and_then(|()| start_and_collect(connection, &directory, spec, trash_dir, lock, input, interrupt))
         }
     };
     if let Err(error) = &result {
@@ -73,6 +75,7 @@ pub fn run(
 }
 
 fn start_and_collect(
+    mut connection: Connection,
     directory: &ContainerDir,
     spec: ContainerSpec,
     trash_dir: &Path,
@@ -85,7 +88,7 @@ fn start_and_collect(
     let (mut stderr, stderr_writer) = Capture::new()?;
     let mut fds = vec![(FdRole::Stdout, stdout_writer.as_fd()), (FdRole::Stderr, stderr_writer.as_fd())];
     fds.extend(stdin.iter().map(|stdin| (FdRole::Stdin, stdin.as_fd())));
-    let mut connection = launch(directory, spec, trash_dir, &lock, fds, None)?;
+    launch(&connection, directory, spec, trash_dir, &lock, fds, None)?;
     // Our copies would keep the pipes open, and the container locked.
     drop((stdin, stdout_writer, stderr_writer, lock));
     let collected = await_started(&mut connection, interrupt).and_then(|started| {

@@ -66,7 +66,8 @@ pub fn start(
     fds.extend(streams.stderr_sink.map(|fd| (FdRole::SinkStderr, fd)));
     let is_attached = !fds.is_empty() || streams.attach_stdin;
     let attach = is_attached.then_some(AttachRequest { stdin: streams.attach_stdin, is_lossless: true });
-    let mut connection = launch(&directory, spec, trash_dir, &lock, fds, attach)?;
+    let mut connection = spawn(&spec.id)?;
+    launch(&connection, &directory, spec, trash_dir, &lock, fds, attach)?;
     // From here on only the shim holds it.
     drop(lock);
     let started = await_started(&mut connection, interrupt)?;
@@ -88,15 +89,16 @@ pub struct Started {
     pub stdin: Option<OwnedFd>,
 }
 
-/// Plans, spawns a shim and gives it everything; the caller's copies of `lock` and `streams` are for the caller to close.
+/// Gives a spawned shim everything; the caller's copies of `lock` and `streams` are for the caller to close.
 pub fn launch(
+    connection: &Connection,
     directory: &ContainerDir,
     spec: ContainerSpec,
     trash_dir: &Path,
     lock: &OwnedFd,
     streams: Vec<(FdRole, BorrowedFd<'_>)>,
     attach: Option<AttachRequest>,
-) -> Result<Connection> {
+) -> Result<()> {
     let cgroups = cgroup::plan(cgroup::host()?, &spec.limits, &spec.devices, &spec.id)?;
     let program = seccomp::program_fd(&spec.seccomp, spec.process.capabilities)?;
     let trash = open_trash(trash_dir)?;
@@ -108,13 +110,12 @@ pub fn launch(
     fds.extend(program.iter().map(|program| (FdRole::SeccompProgram, program.as_fd())));
     fds.extend(streams);
     let (roles, fds): (Vec<FdRole>, Vec<BorrowedFd<'_>>) = fds.into_iter().unzip();
-    let connection = spawn(&spec.id)?;
     let request = StartRequest { version: SPEC_VERSION, spec, cgroups, attach };
-    connection.send(&ShimRequest::Start { request: Box::new(request), fds: roles }, &fds)?;
-    Ok(connection)
+    connection.send(&ShimRequest::Start { request: Box::new(request), fds: roles }, &fds)
 }
 
-fn spawn(id: &str) -> Result<Connection> {
+/// Starts a shim that waits for its start request, and ends when the connection is closed without one.
+pub fn spawn(id: &str) -> Result<Connection> {
     let executable = shim_program::executable()?;
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .map_err(|cause| Error::new(ErrorKind::Io, format!("cannot make a pair of sockets: {cause}")))?;
