@@ -57,7 +57,7 @@ def test_an_image_in_use_stays(engine: Engine, busybox: str) -> None:
     assert engine.images.prune(all=True).deleted == ()
     engine.images.remove(busybox, force=True)
     container.start()
-    assert container.wait() == 0
+    assert container.wait().exit_code == 0
     container.remove()
     assert engine.images.prune().deleted
 

@@ -69,11 +69,7 @@ def _put(
         pulled_at_ns=now_ns(),
         kind=kind,
     )
-    context.table.put(image, (canonical,))
-    stored = context.table.by_id(image.id)
-    if stored is None:
-        raise StateError(f"the image `{canonical}` was removed while it was being made")
-    return stored
+    return context.table.put(image, (canonical,))
 
 
 def _config(command: list[str], labels: dict[str, str], diff_ids: tuple[str, ...]) -> dict[str, Any]:

@@ -6,9 +6,10 @@ rows afterwards. So a layer that a running pull has found here cannot vanish und
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from pyrust_ctr.errors import Error
 from pyrust_ctr.state import locks
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ def adding(context: ImageContext) -> Iterator[None]:
             yield
     finally:
         if context.overdue.exists():
-            delete_unused(context)
+            # Not this caller's errand: when it fails, the mark stays for the next one, and `prune` tells why.
+            with suppress(Error):
+                delete_unused(context)
 
 
 def is_complete(context: ImageContext, image: Image) -> bool:

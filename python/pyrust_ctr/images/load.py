@@ -92,10 +92,7 @@ def _bring(
         created_at_ns=created_ns(archived.config),
         pulled_at_ns=now_ns(),
     )
-    context.table.put(image, archived.names)
-    stored = context.table.by_id(image_id)
-    assert stored is not None, "the row was written a moment ago, under the lock"
-    return stored
+    return context.table.put(image, archived.names)
 
 
 def _apply(

@@ -80,9 +80,7 @@ def _bring(
         created_at_ns=created_ns(config),
         pulled_at_ns=known.pulled_at_ns if known is not None and was_complete else now_ns(),
     )
-    context.table.put(image, dict.fromkeys(names))
-    stored = context.table.by_id(image.id)
-    assert stored is not None, "the row was written a moment ago, under the lock"
+    stored = context.table.put(image, dict.fromkeys(names))
     is_new = not was_complete or before is None or before.id != image.id
     return PulledImage(stored, resolved.top.digest, is_new)
 

@@ -60,8 +60,11 @@ class ImageTable:
         rows = self._database.read(_SELECT + " WHERE id >= ? AND id < ? LIMIT 2", (low, f"{low}g"))
         return [_image(row) for row in rows]
 
-    def put(self, image: Image, names: Iterable[str]) -> None:
-        """Writes the image, and points the names at it, in one transaction."""
+    def put(self, image: Image, names: Iterable[str]) -> Image:
+        """Writes the image, and points the names at it, in one transaction; returns it with all of its names.
+
+        A moment later somebody may have removed it again.
+        """
         with self._database.write() as connection:
             connection.execute(
                 _INSERT,
@@ -79,6 +82,7 @@ class ImageTable:
             )
             for name in names:
                 point(connection, name, image.id)
+            return _image(connection.execute(_SELECT + " WHERE id = ?", (image.id,)).fetchone())
 
 
 def point(connection: sqlite3.Connection, name: str, image_id: str) -> None:
