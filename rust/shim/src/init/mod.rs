@@ -29,6 +29,7 @@ use crate::namespaces::Namespaces;
 use crate::rootfs;
 use program::{Program, Standard};
 use report::{Report, Reporter};
+use rootfs::dev::Shm;
 
 /// Everything that init needs, prepared by the supervisor.
 #[derive(Debug)]
@@ -134,18 +135,36 @@ fn name_host(spec: &ContainerSpec) -> Outcome<()> {
 
 fn build_root(plan: &Plan<'_>) -> Outcome<(rootfs::Root, rootfs::dev::Dev, OwnedFd)> {
     let spec = plan.spec;
+    let shm = shared_memory(plan)?;
     // Shared sources are copied while this namespace still is the host's peer.
     let prepared = rootfs::mounts::prepare(&spec.mounts)?;
     rootfs::isolate_propagation()?;
     let root = rootfs::overlay::mount(&spec.root)?;
     let proc_mount = rootfs::system::mount_proc(&root)?;
-    let dev = rootfs::dev::mount(&root, spec.shm_size_bytes, plan.namespaces.has_host_ipc, spec.devices.allow_all)?;
+    let dev = rootfs::dev::mount(&root, shm, spec.devices.allow_all)?;
     rootfs::system::mount_sys(&root, plan.views, spec.writable_sys)?;
     // Before the mounts that a person asked for: those may lie beneath a hidden path.
     rootfs::mask::hide(&root, &dev, &spec.root.hidden_paths)?;
     rootfs::files::inject(&root, &spec.files)?;
     rootfs::mounts::attach_all(&root, prepared)?;
     Ok((root, dev, proc_mount))
+}
+
+/// Who shares the IPC namespace shares `/dev/shm` too: POSIX shared memory lives there.
+fn shared_memory(plan: &Plan<'_>) -> Outcome<Shm> {
+    let own = Shm::Own(plan.spec.shm_size_bytes);
+    if plan.namespaces.has_host_ipc {
+        return Ok(Shm::Host);
+    }
+    let Some((process, _)) = plan.namespaces.joined.iter().find(|(_, flag)| *flag == namespace::IPC) else {
+        return Ok(own);
+    };
+    let copied = rootfs::shared_memory::copy_from(process.as_fd()).step(
+        FailureKind::NamespaceGone,
+        "share the memory of another container",
+        "/dev/shm",
+    )?;
+    Ok(copied.map_or(own, Shm::Shared))
 }
 
 /// A read-only root takes no new directory later.

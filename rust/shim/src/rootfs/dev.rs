@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use ctr_spec::FailureKind;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, makedev};
+use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use rustix::pty::OpenptFlags;
 
@@ -26,6 +27,17 @@ const LINKS: [(&str, &str); 5] = [
 const NOT_COPIED: [&str; 9] = ["pts", "shm", "mqueue", "fd", "console", "ptmx", "hugepages", ".lxc", ".udev"];
 const STEP: &str = "mount /dev";
 
+/// What `/dev/shm` is.
+#[derive(Debug)]
+pub enum Shm {
+    /// A tmpfs of the container's own, with this size limit in bytes.
+    Own(u64),
+    /// The host's.
+    Host,
+    /// That of the container whose IPC namespace is shared, as a detached mount.
+    Shared(OwnedFd),
+}
+
 /// The finished `/dev`.
 #[derive(Debug)]
 pub struct Dev {
@@ -36,14 +48,18 @@ pub struct Dev {
 }
 
 /// Mounts and fills `/dev`.
-pub fn mount(root: &Root, shm_size_bytes: u64, uses_host_ipc: bool, has_all_devices: bool) -> Outcome<Dev> {
+pub fn mount(root: &Root, shm: Shm, has_all_devices: bool) -> Outcome<Dev> {
     let target = system_target(root, "dev", STEP)?;
-    let build = || -> std::io::Result<Dev> {
+    let build = move || -> std::io::Result<Dev> {
         let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_STRICTATIME;
         let tmpfs = fresh("tmpfs", &[("mode", "755"), ("size", "65536k")], attributes)?;
         attach(tmpfs.as_fd(), target.as_fd())?;
         for (name, major, minor) in NODES {
-            make_node(&tmpfs, name, FileType::CharacterDevice, makedev(major, minor), 0o666)?;
+            match make_node(&tmpfs, name, FileType::CharacterDevice, makedev(major, minor), 0o666) {
+                // The device rules forbid to make nodes: the host's are shown instead.
+                Err(Errno::PERM) => bind_node(&tmpfs, name, makedev(major, minor))?,
+                other => other?,
+            }
         }
         for (name, to) in LINKS {
             rustix::fs::symlinkat(to, &tmpfs, name)?;
@@ -55,12 +71,16 @@ pub fn mount(root: &Root, shm_size_bytes: u64, uses_host_ipc: bool, has_all_devi
         let inert = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
         let devpts = fresh("devpts", &options, inert)?;
         attach(devpts.as_fd(), refer(&tmpfs, "pts")?.as_fd())?;
-        let shm = if uses_host_ipc {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            copy_of(rustix::fs::openat(CWD, "/dev/shm", flags, Mode::empty())?.as_fd(), false)?
-        } else {
-            let size = shm_size_bytes.to_string();
-            fresh("tmpfs", &[("mode", "1777"), ("size", &size)], INERT)?
+        let shm = match shm {
+            Shm::Host => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                copy_of(rustix::fs::openat(CWD, "/dev/shm", flags, Mode::empty())?.as_fd(), false)?
+            }
+            Shm::Shared(mount) => mount,
+            Shm::Own(size_bytes) => {
+                let size = size_bytes.to_string();
+                fresh("tmpfs", &[("mode", "1777"), ("size", &size)], INERT)?
+            }
         };
         attach(shm.as_fd(), refer(&tmpfs, "shm")?.as_fd())?;
         let mqueue = fresh("mqueue", &[], INERT)?;
@@ -71,6 +91,16 @@ pub fn mount(root: &Root, shm_size_bytes: u64, uses_host_ipc: bool, has_all_devi
         Ok(Dev { tmpfs, devpts })
     };
     build().step(FailureKind::MountFailed, STEP, "/dev")
+}
+
+fn bind_node(directory: &OwnedFd, name: &str, device: u64) -> std::io::Result<()> {
+    let source = rustix::fs::open(format!("/dev/{name}"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let status = rustix::fs::fstat(&source)?;
+    if FileType::from_raw_mode(status.st_mode) != FileType::CharacterDevice || status.st_rdev != device {
+        return Err(Errno::NODEV.into());
+    }
+    rustix::fs::mknodat(directory, name, FileType::RegularFile, Mode::from_raw_mode(0o666), 0)?;
+    attach(copy_of(source.as_fd(), false)?.as_fd(), refer(directory, name)?.as_fd())
 }
 
 fn make_node(directory: &OwnedFd, name: &str, kind: FileType, device: u64, mode: u32) -> rustix::io::Result<()> {
@@ -92,7 +122,7 @@ fn copy_nodes(from: &str, to: &OwnedFd, is_top: bool) -> rustix::io::Result<()> 
         match FileType::from_raw_mode(status.st_mode) {
             kind @ (FileType::CharacterDevice | FileType::BlockDevice) => {
                 match make_node(to, name, kind, status.st_rdev, status.st_mode & 0o7777) {
-                    Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                    Ok(()) | Err(Errno::EXIST) => {}
                     Err(error) => return Err(error),
                 }
                 let (uid, gid) = (rustix::fs::Uid::from_raw(status.st_uid), rustix::fs::Gid::from_raw(status.st_gid));
@@ -143,7 +173,7 @@ impl Dev {
             // The first terminal of a new instance has the number 0; nobody else was here yet.
             let mount = copy_of_entry(self.devpts.as_fd(), "0")?;
             if rustix::fs::fstat(&mount)?.st_rdev != rustix::fs::fstat(slave)?.st_rdev {
-                return Err(rustix::io::Errno::STALE.into());
+                return Err(Errno::STALE.into());
             }
             rustix::fs::mknodat(&self.tmpfs, "console", FileType::RegularFile, Mode::from_raw_mode(0o600), 0)?;
             attach(mount.as_fd(), refer(&self.tmpfs, "console")?.as_fd())
@@ -157,6 +187,6 @@ impl Dev {
         let status = rustix::fs::fstat(&mount)?;
         let is_null =
             FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice && status.st_rdev == makedev(1, 3);
-        if is_null { Ok(mount) } else { Err(rustix::io::Errno::NODEV) }
+        if is_null { Ok(mount) } else { Err(Errno::NODEV) }
     }
 }

@@ -9,6 +9,7 @@ pub mod mask;
 pub mod mounts;
 pub mod new_mount;
 pub mod overlay;
+pub mod shared_memory;
 pub mod system;
 pub mod target;
 

@@ -194,3 +194,33 @@ fn the_end_without_a_pid_namespace_ends_everybody() {
     container.spec.namespaces.pid = NamespaceMode::Host;
     assert_eq!(container.run().record.exit_code, 3);
 }
+
+#[test]
+fn shared_ipc_shares_memory_files() {
+    needs_root!();
+    let first = Container::new(&["sleep", "100"]).start();
+    let mut second = Container::new(&sh("echo shared > /dev/shm/file; pwd"));
+    second.spec.namespaces.ipc = NamespaceMode::Process { pid: first.pid, start_time: 0 };
+    second.spec.process.cwd = "/tmp".into();
+    assert_eq!(second.run().stdout, "/tmp\n");
+    assert_eq!(first.exec(&["cat", "/dev/shm/file"]).unwrap().1, "shared\n");
+    first.signal(9, false);
+    first.wait();
+}
+
+#[test]
+fn privileged_containers_see_every_device_and_may_mount() {
+    needs_root!();
+    let mut container = Container::new(&sh(
+        "mount -t tmpfs none /tmp && grep -c ' /tmp tmpfs' /proc/mounts; grep ' /sys ' /proc/mounts | grep -c rw; \
+         ls /dev/kmsg; ls -d /dev/pts/ptmx",
+    ));
+    container.spec.process.capabilities = u64::MAX;
+    container.spec.devices.allow_all = true;
+    container.spec.writable_sys = true;
+    container.spec.masked_paths.clear();
+    container.spec.readonly_paths.clear();
+    let ended = container.run();
+    let kmsg = if std::path::Path::new("/dev/kmsg").exists() { "/dev/kmsg\n" } else { "" };
+    assert_eq!(ended.stdout, format!("1\n1\n{kmsg}/dev/pts/ptmx\n"), "{}", ended.stderr);
+}

@@ -70,3 +70,36 @@ fn a_timeout_kills_everything() {
     assert_eq!(record.exit_code, 137);
     assert!(record.duration_ns >= 100_000_000 && record.duration_ns < 5_000_000_000);
 }
+
+#[test]
+fn a_device_program_filters_on_v2() {
+    needs_root!();
+    let mut container = Container::new(&sh("ls /dev/zero; head -c 1 /dev/zero"));
+    if !container.cgroups.dirs.iter().any(|dir| dir.version == ctr_spec::CgroupVersion::V2) {
+        eprintln!("skipped: no v2 hierarchy");
+        return;
+    }
+    // r0 = access_type >> 16 & BPF_DEVCG_ACC_MKNOD: nodes may be made, and nothing else.
+    container.cgroups.device_program = Some(vec![0x1061, 0x10_0000_0077, 0x1_0000_0057, 0x95]);
+    let ended = container.run();
+    assert_eq!(ended.stdout, "/dev/zero\n");
+    assert!(ended.stderr.contains("Operation not permitted"), "{}", ended.stderr);
+    let mut container = Container::new(&["true"]);
+    container.cgroups.device_program = Some(vec![0x95]);
+    assert_eq!(container.fail().kind, FailureKind::KernelFeatureMissing);
+}
+
+#[test]
+fn nodes_that_must_not_be_made_are_bound() {
+    needs_root!();
+    let mut container =
+        Container::new(&sh("head -c 1 /dev/zero | wc -c; echo x > /dev/null && stat -c %t:%T /dev/null"));
+    if !container.cgroups.dirs.iter().any(|dir| dir.version == ctr_spec::CgroupVersion::V2) {
+        eprintln!("skipped: no v2 hierarchy");
+        return;
+    }
+    // r0 = (access_type >> 16 & (READ | WRITE)) != 0
+    container.cgroups.device_program = Some(vec![0x1061, 0x10_0000_0077, 0x6_0000_0057, 0x1_0015, 0x1_0000_00b7, 0x95]);
+    let ended = container.run();
+    assert_eq!(ended.stdout, "1\n1:3\n", "{}", ended.stderr);
+}
