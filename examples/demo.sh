@@ -19,15 +19,23 @@ leave_nothing() {
 trap leave_nothing EXIT
 
 show() {
-    printf '\n$ %s\n' "$*"
+    printf '\n$'
+    for word in "$@"; do
+        case $word in
+        *[!a-zA-Z0-9/:._-]*) printf " '%s'" "$word" ;;
+        *) printf ' %s' "$word" ;;
+        esac
+    done
+    printf '\n'
     "$@"
 }
 
 show pctr version
 show pctr run --rm hello-world
-show pctr run --rm --memory 64m --pids-limit 32 host sh -c 'echo "I am $(id -un) on $(hostname), process $$, in:"; ls /'
+show pctr run --rm --memory 64m --pids-limit 32 host sh -c \
+    'echo "I am $(id -un), process $$ on $(hostname)"; echo gone in a moment > /note; cat /note'
 show pctr run -d --name sleeper host sleep 100
-show pctr exec sleeper sh -c 'echo "this container has the processes"; cat /proc/[0-9]*/comm'
+show pctr exec sleeper sh -c 'cat /proc/[0-9]*/comm'
 show pctr ps
 show pctr images
 show pctr stop -t 1 sleeper
