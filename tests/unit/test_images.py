@@ -23,6 +23,7 @@ from pyrust_ctr.errors import (
     InvalidArgument,
     InvalidReference,
     ManifestUnknown,
+    NotFound,
     PlatformMismatch,
     RegistryUnreachable,
     TooLarge,
@@ -497,6 +498,31 @@ def test_a_resolved_image_has_what_a_start_needs(bench: Bench) -> None:
         bench.images.resolve_for_run("x", platform="linux/s390x")
     with pytest.raises(ImageNotFound, match=r"^No such image: y$"):
         bench.images.resolve_for_run("y")
+
+
+def test_a_damaged_store_is_said(bench: Bench, pulled: str) -> None:
+    bench.store.remove_blob(pulled)
+    with pytest.raises(ContentError, match="damaged") as caught:
+        bench.images.resolve_for_run("x")
+    assert "again" in caught.value.hint
+    assert bench.images.pull_with_outcome("x").is_new
+    assert bench.images.resolve_for_run("x").image.id == pulled
+
+
+def test_an_image_that_is_removed_while_it_is_looked_up_is_not_found(
+    bench: Bench, pulled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lowers = bench.store.rootfs_lowers
+
+    def removed_first(diff_ids: list[str]) -> list[str]:
+        bench.images.remove("x")
+        if any(bench.store.layer(diff_id) is None for diff_id in diff_ids):
+            raise NotFound("the layer is not here")
+        return lowers(diff_ids)
+
+    monkeypatch.setattr(bench.store, "rootfs_lowers", removed_first)
+    with pytest.raises(ImageNotFound, match=r"^No such image: x$"):
+        bench.images.resolve_for_run("x")
 
 
 def test_an_image_without_layers_cannot_run(bench: Bench) -> None:

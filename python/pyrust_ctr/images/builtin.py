@@ -36,8 +36,8 @@ def is_current(context: ImageContext, image: Image) -> bool:
     """Whether a built-in image is what this installation would make: an upgrade brings another program."""
     if image.manifest_type != MANIFEST_TYPE or HELLO_WORLD not in image.references:
         return True
-    document = json.loads(context.store.read_blob(image.id))
-    return bool(document["config"]["Labels"][_SOURCE_LABEL] == _digest(_program()))
+    config = content.config_of(context, image, image.short_id)
+    return config.labels.get(_SOURCE_LABEL) == _digest(_program())
 
 
 def make(context: ImageContext, canonical: str) -> Image:

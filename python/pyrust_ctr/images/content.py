@@ -9,14 +9,15 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from pyrust_ctr.errors import Error
+from pyrust_ctr.errors import ContentError, Error, ImageNotFound, NotFound
+from pyrust_ctr.images.image_config import parse_config
 from pyrust_ctr.state import locks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyrust_ctr.images.context import ImageContext
-    from pyrust_ctr.models.image import Image
+    from pyrust_ctr.models.image import Image, ImageConfig
 
 
 @contextmanager
@@ -40,6 +41,25 @@ def is_complete(context: ImageContext, image: Image) -> bool:
     return all(context.store.has_blob(digest) for digest in blobs) and all(
         context.store.layer(diff_id) is not None for diff_id in image.layers
     )
+
+
+def config_of(context: ImageContext, image: Image, name: str) -> ImageConfig:
+    """The configuration of an image whose row was read; `name` is what the user calls it."""
+    with present(context, image, name):
+        return parse_config(context.store.read_blob(image.id), name)
+
+
+@contextmanager
+def present(context: ImageContext, image: Image, name: str) -> Iterator[None]:
+    """Meanwhile, content of the image that is not there means: removed a moment ago, else a damaged store."""
+    try:
+        yield
+    except NotFound as cause:
+        if context.table.by_id(image.id) is None:
+            raise ImageNotFound(f"No such image: {name}") from cause
+        raise ContentError(
+            f"the image `{name}` is damaged: {cause.message}", hint="Pull or load it again."
+        ) from cause
 
 
 def delete_unused(context: ImageContext) -> tuple[tuple[str, ...], int]:

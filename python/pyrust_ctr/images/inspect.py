@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pyrust_ctr.images.image_config import parse_config
+from pyrust_ctr.images.content import config_of
 
 if TYPE_CHECKING:
     from pyrust_ctr.images.context import ImageContext
@@ -15,7 +15,7 @@ _ZERO_TIME = "0001-01-01T00:00:00Z"
 
 def inspect(context: ImageContext, image: Image) -> dict[str, Any]:
     """Everything about an image; the keys are Docker's (`GET /images/{name}/json`)."""
-    config = parse_config(context.store.read_blob(image.id), image.short_id)
+    config = config_of(context, image, image.short_id)
     os_name, architecture, variant = (*image.platform.split("/"), "")[:3]
     document: dict[str, Any] = {
         "Id": image.id,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyrust_ctr.errors import InvalidArgument
 from pyrust_ctr.images import find
-from pyrust_ctr.images.image_config import parse_config
+from pyrust_ctr.images.content import config_of
 from pyrust_ctr.refs import Reference
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _glob(pattern: str) -> re.Pattern[str]:
 
 
 def _has_labels(context: ImageContext, image: Image, wanted: Sequence[str]) -> bool:
-    labels = parse_config(context.store.read_blob(image.id), image.short_id).labels
+    labels = config_of(context, image, image.short_id).labels
     for item in wanted:
         key, equals, value = item.partition("=")
         if key not in labels or (equals and labels[key] != value):

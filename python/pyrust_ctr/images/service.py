@@ -224,16 +224,18 @@ class Images:
             ready = self._ready.get(key)
         if ready is not None:
             return ready
-        from pyrust_ctr.images.image_config import parse_config
+        from pyrust_ctr.images import content
 
-        config = parse_config(self._context.store.read_blob(image.id), name)
+        context = self._context
+        config = content.config_of(context, image, name)
         if image.kind == "host":
             lowers: tuple[str, ...] = ("/",)
         else:
             # Overlayfs takes a directory once; of a layer that stands in an image twice the upper place
             # decides.
-            unique = dict.fromkeys(reversed(image.layers))
-            lowers = tuple(self._context.store.rootfs_lowers(list(reversed(unique)))) if unique else ()
+            unique = list(dict.fromkeys(reversed(image.layers)))
+            with content.present(context, image, name):
+                lowers = tuple(context.store.rootfs_lowers(unique[::-1])) if unique else ()
         with self._guard:
             if len(self._ready) >= _REMEMBERED:
                 self._ready.pop(next(iter(self._ready)))
