@@ -26,7 +26,7 @@ class Traces:
     network_namespaces: frozenset[str]
     """Those with a process in them."""
     shims: frozenset[int]
-    """Processes that were executed from a sealed memory file."""
+    """Processes that were executed from the sealed copy of the shim."""
     children: frozenset[int]
     """Processes whose parent is this one."""
     descriptors: frozenset[str]
@@ -100,7 +100,7 @@ def _processes() -> tuple[frozenset[str], frozenset[int], frozenset[int]]:
             continue
         try:
             network.add(os.readlink(f"/proc/{name}/ns/net"))
-            if os.readlink(f"/proc/{name}/exe").startswith("/memfd:"):
+            if os.readlink(f"/proc/{name}/exe").startswith("/memfd:pyrust-ctr"):
                 shims.add(int(name))
             # The command's name is in parentheses and may hold anything.
             if int(Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1]) == os.getpid():
