@@ -51,3 +51,23 @@ fn start_to_exit() {
         show(&format!("exited, {name}"), ended);
     }
 }
+
+#[test]
+#[ignore = "a measurement"]
+fn memory_of_a_waiting_shim() {
+    needs_root!();
+    let mut container = Container::new(&["sleep", "100"]);
+    container.spec.stdio = ctr_spec::StdioMode::Piped { open_stdin: false, stdin_once: false };
+    let running = container.start();
+    std::thread::sleep(Duration::from_millis(100));
+    let started = std::fs::read(running.container.directory().join(ctr_spec::files::STARTED)).unwrap();
+    let shim = serde_json::from_slice::<ctr_spec::StartedRecord>(&started).unwrap().shim_pid;
+    let memory = std::fs::read_to_string(format!("/proc/{shim}/smaps_rollup")).unwrap();
+    for line in
+        memory.lines().filter(|line| line.starts_with("Rss") || line.starts_with("Pss:") || line.starts_with("Private"))
+    {
+        eprintln!("{line}");
+    }
+    running.signal(9, false);
+    running.wait();
+}
