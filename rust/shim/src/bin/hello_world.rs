@@ -52,7 +52,7 @@ fn root(mounts: &str) -> String {
         .unwrap_or("file system");
     let count = mounts.lines().count();
     format!(
-        "The layer became the bottom of an {kind} root with a writable top, and {count} mounts complete the picture."
+        "The layer became the bottom of the root ({kind}) with a writable top; {count} mounts complete the picture."
     )
 }
 
