@@ -42,7 +42,18 @@ pub fn clone_with_pidfd(
     }
     // SAFETY: the structure is valid and memory is not shared, so the child is an ordinary fork of a single-threaded
     // process: its heap and locks are consistent.
-    match check(unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) })? {
+    let made =
+        match check(unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) }) {
+            // Behind a filter that hides clone3, as containers have it: the older call can do all but groups.
+            Err(error) if error.raw_os_error() == Some(libc::ENOSYS) && into_cgroup.is_none() => {
+                let flags = arguments.flags as libc::c_ulong | libc::SIGCHLD as libc::c_ulong;
+                let zero: libc::c_ulong = 0;
+                // SAFETY: as above; without a stack of its own the child goes on with a copy of this one.
+                check(unsafe { libc::syscall(libc::SYS_clone, flags, zero, &raw mut pidfd, zero, zero) })?
+            }
+            other => other?,
+        };
+    match made {
         0 => {
             let status = body();
             // SAFETY: ends the child without running the parent's exit handlers.
