@@ -195,7 +195,7 @@ class Engine:
             paths=self._paths,
             database=self._database,
             runtime=self.runtime,
-            images=self.images,
+            images=lambda: self.images,
             host=Host(self.root),
             pull=self._pull,
         )

@@ -182,7 +182,9 @@ def test_no_log_when_none_is_wanted(engine: Engine, busybox: str) -> None:
 
 
 def test_the_first_byte_is_seen(engine: Engine, busybox: str) -> None:
-    container = engine.containers.create(busybox, ["sh", "-c", "echo first; cat"], stdin_open=True)
+    container = engine.containers.create(
+        busybox, ["sh", "-c", "echo first; cat"], stdin_open=True, stdin_once=True
+    )
     reader, writer = os.pipe()
     session = container.start_attached(stdout=writer, stdin=True)
     os.close(writer)

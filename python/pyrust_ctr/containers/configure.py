@@ -302,6 +302,7 @@ _APPLY: Final[Mapping[str, Any]] = {
     "stop_timeout": _stop_timeout,
     "tty": _plain("tty"),
     "stdin_open": _plain("stdin_open"),
+    "stdin_once": _plain("stdin_once"),
     "auto_remove": _plain("auto_remove"),
     "log_driver": _log_driver,
     "log_opts": _log_opts,

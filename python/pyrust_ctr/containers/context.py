@@ -32,10 +32,16 @@ class ContainerContext:
     paths: Paths
     table: ContainerTable
     runtime: Runtime
-    images: ImageSource
+    image_source: Callable[[], ImageSource]
+    """Asked for when needed: most commands need no image, and a closed engine lets go of its store."""
     host: Host
     pull: Callable[[str, str | None], object]
     """Downloads an image by name and platform."""
+
+    @property
+    def images(self) -> ImageSource:
+        """The images."""
+        return self.image_source()
 
     def directory(self, container_id: str) -> str:
         """The container's folder."""

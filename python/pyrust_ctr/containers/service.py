@@ -33,7 +33,7 @@ class Containers:
         paths: Paths,
         database: Database,
         runtime: Runtime,
-        images: ImageSource,
+        images: Callable[[], ImageSource],
         host: Host,
         pull: Callable[[str, str | None], object],
     ) -> None:
@@ -41,7 +41,7 @@ class Containers:
             paths=paths,
             table=ContainerTable(database),
             runtime=runtime,
-            images=images,
+            image_source=images,
             host=host,
             pull=pull,
         )

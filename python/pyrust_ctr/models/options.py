@@ -78,6 +78,8 @@ class ContainerOptions(TypedDict, total=False):
     """A pseudo terminal."""
     stdin_open: bool
     """Standard input stays open."""
+    stdin_once: bool
+    """Standard input ends with the first client that attached to it."""
     auto_remove: bool
     """The container is removed when it ends."""
     log_driver: str
