@@ -273,7 +273,7 @@ def set_shim(path: str) -> None:
     """Names the shim's executable; it is copied once into a sealed memfd and started from there."""
 
 def create_container(container_dir: str, spec_json: bytes) -> None:
-    """Makes `container_dir` with `spec.json`, `lock`, `upper/` and `work/`; the spec is parsed and checked.
+    """Makes `container_dir` with `spec.json` and `lock`; the spec is parsed and checked.
 
     Kinds: `already_exists`, `invalid_argument`, `no_space`.
     """

@@ -4,14 +4,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use ctr_spec::{ContainerSpec, SeccompSpec, files};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::directory::ContainerDir;
 use super::spec_check;
 use crate::{Error, ErrorKind, Result, cgroup, seccomp};
 
-/// Makes `container_dir` with `lock`, `upper/`, `work/` and `spec.json`, after the specification was checked.
+/// Makes `container_dir` with `lock` and `spec.json`, after the specification was checked. `upper/` and `work/` are made by
+/// the shim at the first start: the upper has the mode and owner of the image's root.
 ///
 /// A failure leaves nothing behind. Kinds: `AlreadyExists`, `InvalidArgument`, `LimitRefused`, `BadSeccompProfile`,
 /// `NoSpace`.
@@ -51,23 +52,9 @@ pub fn make(container_dir: &Path) -> Result<(ContainerDir, OwnedFd)> {
 
 fn fill(container_dir: &Path) -> Result<(ContainerDir, OwnedFd)> {
     let directory = ContainerDir::open_existing(container_dir)?;
-    let failed = |name: &str| {
-        let path = container_dir.join(name);
-        move |cause: Errno| Error::io("create", &path, cause)
-    };
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let lock = rustix::fs::openat(directory.as_fd(), files::LOCK, flags, Mode::from_raw_mode(0o600))
-        .map_err(failed(files::LOCK))?;
-    let root_mode = Mode::from_raw_mode(0o755);
-    rustix::fs::mkdirat(directory.as_fd(), files::UPPER, root_mode).map_err(failed(files::UPPER))?;
-    // The upper's mode is that of the container's `/`: the caller's umask must not show in it.
-    let status =
-        rustix::fs::statat(directory.as_fd(), files::UPPER, AtFlags::SYMLINK_NOFOLLOW).map_err(failed(files::UPPER))?;
-    if status.st_mode & 0o777 != 0o755 {
-        rustix::fs::chmodat(directory.as_fd(), files::UPPER, root_mode, AtFlags::empty())
-            .map_err(failed(files::UPPER))?;
-    }
-    rustix::fs::mkdirat(directory.as_fd(), files::WORK, Mode::RWXU).map_err(failed(files::WORK))?;
+        .map_err(|cause| Error::io("create", &container_dir.join(files::LOCK), cause))?;
     Ok((directory, lock))
 }
 

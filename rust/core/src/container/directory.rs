@@ -118,19 +118,27 @@ impl ContainerDir {
         Ok(is_ours.then_some(lock))
     }
 
-    /// Takes the lock. A shim that has written its exit record is given time to end; kind `AlreadyRunning` for others.
+    /// Takes the lock. A shim whose container has ended is given time to finish; kind `AlreadyRunning` for others.
     pub fn lock_when_ended(&self, interrupt: Interrupt<'_>) -> Result<OwnedFd> {
         let deadline = deadline_after(Some(Duration::from_secs(ENDING_S)));
         loop {
             if let Some(lock) = self.try_lock()? {
                 return Ok(lock);
             }
-            let is_ending =
-                rustix::fs::accessat(&self.fd, files::EXIT, rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok();
-            if !is_ending || !pause(Duration::from_millis(1), deadline, interrupt)? {
+            if !self.is_ending()? || !pause(Duration::from_millis(1), deadline, interrupt)? {
                 return Err(Error::new(ErrorKind::AlreadyRunning, "the container is running"));
             }
         }
+    }
+
+    /// Whether the container has ended and only its shim still cleans up.
+    fn is_ending(&self) -> Result<bool> {
+        let exit = rustix::fs::accessat(&self.fd, files::EXIT, rustix::fs::Access::EXISTS, AtFlags::empty());
+        if exit.is_ok() {
+            return Ok(true);
+        }
+        // A container that removes itself leaves no exit record; but its first process is dead.
+        Ok(self.started()?.is_some_and(|started| !is_alive(started.pid, started.pid_start_time)))
     }
 
     fn open_lock(&self, access: OFlags) -> Result<Option<OwnedFd>> {
@@ -164,6 +172,16 @@ impl AsFd for ContainerDir {
     }
 }
 
+/// Whether this very process lives: field 3 of `/proc/<pid>/stat` is its state, field 22 its start time.
+fn is_alive(pid: u32, start_time: u64) -> bool {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    // The name in field 2 may contain anything but ends with the last parenthesis.
+    let Some((_, fields)) = status.rsplit_once(") ") else { return false };
+    let mut fields = fields.split(' ');
+    let is_dead = matches!(fields.next(), Some("Z" | "X"));
+    !is_dead && fields.nth(18).and_then(|field| field.parse().ok()) == Some(start_time)
+}
+
 /// Opens the directory of what is to be deleted, and makes it when missing.
 pub fn open_trash(path: &Path) -> Result<OwnedFd> {
     let open = || rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
@@ -178,4 +196,35 @@ pub fn open_trash(path: &Path) -> Result<OwnedFd> {
         other => other,
     };
     opened.map_err(|cause| Error::io("open", path, cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_by_its_start_time() {
+        let own = std::process::id();
+        let status = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let start_time = status.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().parse().unwrap();
+        assert!(is_alive(own, start_time));
+        assert!(!is_alive(own, start_time + 1));
+        assert!(!is_alive(u32::MAX, start_time));
+    }
+
+    #[test]
+    fn a_file_is_put_whole_and_records_are_read() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = ContainerDir::open_existing(parent.path()).unwrap();
+        assert!(directory.exit().unwrap().is_none());
+        directory.put(files::EXIT, b"{}").unwrap();
+        assert_eq!(directory.exit().unwrap_err().kind, ErrorKind::Internal);
+        assert_eq!(directory.read(files::EXIT).unwrap().unwrap(), b"{}");
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1, "no temporary file stays");
+        directory.unlink(files::EXIT).unwrap();
+        directory.unlink(files::EXIT).unwrap();
+        assert!(directory.connect().unwrap().is_none());
+        assert!(!directory.is_locked().unwrap());
+        assert_eq!(directory.try_lock().unwrap_err().kind, ErrorKind::NotFound);
+    }
 }

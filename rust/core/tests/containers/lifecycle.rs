@@ -197,3 +197,18 @@ fn a_failed_start_leaves_a_container_that_can_be_started_and_removed() {
     container::remove(&directory, id_of(&spec), &sandbox.trash(), &mut never()).unwrap();
     sandbox.assert_nothing_left(&spec);
 }
+
+#[test]
+fn a_container_that_removes_itself_may_also_be_removed() {
+    let Some(sandbox) = sandbox() else { return };
+    for _ in 0..10 {
+        let mut spec = sandbox.service(&["sleep", "1000"]);
+        spec["auto_remove"] = json!(true);
+        let directory = sandbox.container_dir(&spec);
+        let started = sandbox.start(&spec).unwrap();
+        container::signal(&directory, 9, false).unwrap();
+        started.session.wait(SOON, &mut never()).unwrap().unwrap();
+        container::remove(&directory, id_of(&spec), &sandbox.trash(), &mut never()).unwrap();
+        sandbox.assert_nothing_left(&spec);
+    }
+}
