@@ -29,6 +29,7 @@ where
     let mut raised: Option<PyErr> = None;
     let outcome = py.detach(|| {
         let mut check = || {
+            #[allow(clippy::redundant_closure_for_method_calls, reason = "the method alone has too short a lifetime")]
             Python::attach(|py| py.check_signals()).map_err(|exception| {
                 raised = Some(exception);
                 Error::new(ErrorKind::Cancelled, "interrupted by a signal")

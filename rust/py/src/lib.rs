@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 #![allow(missing_docs, reason = "the Python stub `_core.pyi` documents this module")]
+#![allow(clippy::needless_pass_by_value, reason = "what is extracted from Python is owned")]
 
 use pyo3::prelude::*;
 
