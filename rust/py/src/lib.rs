@@ -17,7 +17,9 @@ mod store;
 
 #[pymodule]
 mod _core {
-    use super::*;
+    use super::{
+        Bound, PyModule, PyModuleMethods as _, PyResult, containers, doctor, gate, outcomes, registry, sessions, store,
+    };
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
