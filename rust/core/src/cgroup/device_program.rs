@@ -174,4 +174,58 @@ mod tests {
         assert_eq!(run(&program, 2, READ | WRITE, 1, 3), 1, "two rules together grant both");
         assert_eq!(run(&program, 2, READ | WRITE, 1, 5), 0);
     }
+
+    #[test]
+    fn the_kernel_takes_the_programs() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: loading a program needs root");
+            return;
+        }
+        let many: Vec<DeviceRule> =
+            (0..200).map(|minor| rule(minor % 3 > 0, 'c', Some(1), Some(minor), "rw")).collect();
+        for rules in [&[][..], &[rule(true, 'a', None, None, "rwm"), rule(false, 'b', None, Some(7), "m")], &many] {
+            match ctr_sys::bpf::load_device_filter(&device_program(rules)) {
+                Ok(_) => {}
+                Err(cause) if matches!(cause.raw_os_error(), Some(1 | 38)) => {
+                    eprintln!("skipped: this kernel loads no programs here: {cause}");
+                    return;
+                }
+                Err(cause) => panic!("{} rules: {cause}", rules.len()),
+            }
+        }
+    }
+
+    #[test]
+    fn the_kernel_obeys_the_programs() {
+        let Some(unified) = crate::cgroup::host().unwrap().v2.as_ref() else {
+            eprintln!("skipped: there is no unified hierarchy");
+            return;
+        };
+        let group = std::path::Path::new(&unified.mount).join(format!("ctr-core-devices-{}", std::process::id()));
+        if std::fs::create_dir(&group).is_err() {
+            eprintln!("skipped: control groups cannot be made here");
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        let program = device_program(&[rule(true, 'b', None, None, "m"), rule(true, 'c', Some(1), Some(3), "rwm")]);
+        let attached = ctr_sys::bpf::load_device_filter(&program).and_then(|program| {
+            use std::os::fd::AsFd;
+            let directory = std::fs::File::open(&group)?;
+            ctr_sys::bpf::attach_device_filter(directory.as_fd(), program.as_fd())
+        });
+        let script = format!(
+            "echo $$ > {}/cgroup.procs && mknod null c 1 3 && cat null && mknod disk b 254 0 && echo made; \
+             cat disk || echo refused; mknod zero c 1 5 || echo refused",
+            group.display()
+        );
+        let output = std::process::Command::new("sh").args(["-c", &script]).current_dir(place.path()).output();
+        let removed = ctr_sys::cgroupfs::remove(&group);
+        if let Err(cause) = attached {
+            eprintln!("skipped: this kernel attaches no programs here: {cause}");
+            return;
+        }
+        let output = output.unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "made\nrefused\nrefused\n", "{output:?}");
+        removed.unwrap();
+    }
 }
