@@ -108,6 +108,11 @@ impl ContainerDir {
         ctr_sys::lock::is_locked(lock.as_fd()).map_err(|cause| self.lock_error(cause))
     }
 
+    /// Whether there is a lock file: it is the first to be made and among the first to be deleted.
+    pub fn has_lock_file(&self) -> bool {
+        rustix::fs::accessat(&self.fd, files::LOCK, rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok()
+    }
+
     /// Takes the lock; `None` when somebody holds it. It lasts as long as the descriptor and its copies.
     pub fn try_lock(&self) -> Result<Option<OwnedFd>> {
         let Some(lock) = self.open_lock(OFlags::RDWR)? else {

@@ -18,7 +18,7 @@ pub enum ContainerState {
     Exited,
     /// It was started, and its shim died without an exit record.
     Dead,
-    /// There is no directory.
+    /// There is no directory, or one that is being deleted.
     Gone,
 }
 
@@ -69,6 +69,8 @@ pub fn probe_directory(directory: &ContainerDir) -> Result<Probe> {
         let state = match (is_locked, exit.is_some(), started.is_some()) {
             (_, true, _) => ContainerState::Exited,
             (true, false, true) => ContainerState::Running,
+            // Half made or half deleted.
+            (_, false, false) if !directory.has_lock_file() => ContainerState::Gone,
             (_, false, false) => ContainerState::Created,
             (false, false, true) => ContainerState::Dead,
         };
@@ -100,7 +102,7 @@ mod tests {
         let state = || probe(&path).unwrap().state;
         assert_eq!(state(), ContainerState::Gone);
         std::fs::create_dir(&path).unwrap();
-        assert_eq!(state(), ContainerState::Created);
+        assert_eq!(state(), ContainerState::Gone);
         let lock = std::fs::File::create(path.join(files::LOCK)).unwrap();
         assert!(ctr_sys::lock::try_lock(lock.as_fd()).unwrap());
         assert_eq!(state(), ContainerState::Created);

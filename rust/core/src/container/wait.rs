@@ -28,7 +28,10 @@ pub fn wait(container_dir: &Path, timeout: Option<Duration>, interrupt: Interrup
                 return Ok(Some(record));
             }
             if directory.started()?.is_none() {
-                return Ok(None);
+                if directory.has_lock_file() {
+                    return Ok(None);
+                }
+                return Err(Error::new(ErrorKind::NotFound, "the container was removed"));
             }
             if !directory.is_locked()? {
                 return Err(Error::new(ErrorKind::ShimLost, "the container's shim died"));
