@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.state import has_no_folders
 
 from pyrust_ctr import AsyncEngine
 
@@ -35,7 +35,7 @@ def test_many_runs_at_once(engine: Engine, busybox: str) -> None:
         assert [result.exit_code for result in results] == list(range(12))
 
     with_engine(engine.root, work)
-    assert os.listdir(f"{engine.root}/containers") == []
+    assert has_no_folders(engine)
 
 
 def test_cancelling_kills(engine: Engine, busybox: str) -> None:
@@ -53,7 +53,7 @@ def test_cancelling_kills(engine: Engine, busybox: str) -> None:
 
     with_engine(engine.root, work)
     assert engine.containers.list(all=True) == []
-    assert os.listdir(f"{engine.root}/containers") == []
+    assert has_no_folders(engine)
 
 
 def test_a_container(engine: Engine, busybox: str) -> None:

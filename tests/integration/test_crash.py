@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.state import has_no_folders
 
 if TYPE_CHECKING:
     from tests.conftest import CommandLine
@@ -59,7 +60,7 @@ def test_a_killed_shim(engine: Engine, busybox: str) -> None:
     container.start()
     assert container.state.is_running
     container.remove(force=True)
-    assert folders(engine) == []
+    assert has_no_folders(engine)
 
 
 def test_a_killed_shim_of_a_thrown_away_container(engine: Engine, busybox: str) -> None:
@@ -70,7 +71,7 @@ def test_a_killed_shim_of_a_thrown_away_container(engine: Engine, busybox: str) 
     while engine.containers.list(all=True):
         assert time.monotonic() < deadline
     assert not is_alive(program)
-    assert folders(engine) == []
+    assert has_no_folders(engine)
 
 
 def test_a_waiter_learns_of_a_killed_shim(engine: Engine, busybox: str) -> None:
@@ -124,7 +125,7 @@ def test_a_killed_script_takes_its_runs_along(engine: Engine, busybox: str) -> N
     process.wait()
     assert engine.containers.list(all=True) == []
     assert not is_alive(state.pid)
-    assert folders(engine) == []
+    assert has_no_folders(engine)
 
 
 @pytest.mark.slow

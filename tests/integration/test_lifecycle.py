@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.state import has_no_folders
 
 from pyrust_ctr.errors import (
     CommandNotFound,
@@ -50,7 +51,7 @@ def test_from_beginning_to_end(engine: Engine, busybox: str) -> None:
     container.remove()
     with pytest.raises(ContainerNotFound):
         engine.containers.get("x")
-    assert os.listdir(f"{engine.root}/containers") == []
+    assert has_no_folders(engine)
 
 
 def test_the_stop_signal_is_asked_for_first(engine: Engine, busybox: str) -> None:
@@ -117,7 +118,7 @@ def test_a_thrown_away_container(engine: Engine, busybox: str) -> None:
     while engine.containers.list(all=True):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert os.listdir(f"{engine.root}/containers") == []
+    assert has_no_folders(engine)
     engine.containers.create(busybox, ["true"], name="brief").remove()
 
 
@@ -296,7 +297,7 @@ def test_everybody_may_remove_at_once(engine: Engine, busybox: str) -> None:
         thread.join()
     assert failures == []
     assert engine.containers.list(all=True) == []
-    assert os.listdir(f"{engine.root}/containers") == []
+    assert has_no_folders(engine)
 
 
 def test_prune(engine: Engine, busybox: str) -> None:

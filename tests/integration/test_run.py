@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.state import has_no_folders
 
 from pyrust_ctr.errors import ProcessFailed
 
@@ -38,7 +39,7 @@ def test_exit_code_and_both_streams(engine: Engine, busybox: str) -> None:
     assert result.signal is None
     assert not result.timed_out
     assert not result.oom_killed
-    assert os.listdir(f"{engine.root}/containers") == []
+    assert has_no_folders(engine)
 
 
 def test_input_reaches_the_program_whole(engine: Engine, busybox: str) -> None:
@@ -60,6 +61,7 @@ def test_much_output_on_both_streams(engine: Engine, busybox: str) -> None:
 def test_a_signal_is_told(engine: Engine, busybox: str) -> None:
     result = engine.run(busybox, ["sh", "-c", "kill -9 $$"], init=True)
     assert result.exit_code == 137
+    result = engine.run(busybox, ["sleep", "60"], timeout=0.1)
     assert result.signal == signal.SIGKILL
 
 
@@ -277,7 +279,7 @@ def test_ctrl_c_kills_the_container(engine: Engine, busybox: str) -> None:
     _, stderr = process.communicate(timeout=20)
     assert b"KeyboardInterrupt" in stderr
     assert engine.containers.list(all=True) == []
-    assert os.listdir(f"{engine.root}/containers") == []
+    assert has_no_folders(engine)
 
 
 def test_a_cancelled_run(engine: Engine, busybox: str) -> None:

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from pyrust_ctr.cli import _output
 from pyrust_ctr.errors import Error, InvalidArgument
@@ -34,11 +34,11 @@ _FORWARDED: Final = (
     signal.SIGUSR1,
     signal.SIGUSR2,
     signal.SIGCONT,
-    signal.SIGWINCH,
 )
 _PATIENCE: Final = 3
 """So many SIGINTs or SIGTERMs end the command, when they do not end the program."""
 _LAST_WORDS_S: Final = 10.0
+_BROKEN_PIPE: Final = 128 + signal.SIGPIPE
 
 
 def check_terminal(*, tty: bool, interactive: bool) -> None:
@@ -59,36 +59,55 @@ def terminal_size() -> tuple[int, int]:
     return 24, 80
 
 
-def wait_in_foreground(
-    container: Container, session: StartedContainer, *, tty: bool, interactive: bool, passes_signals: bool
+def run_in_foreground(
+    container: Container, *, tty: bool, interactive: bool, passes_signals: bool, ends_with_reader: bool
 ) -> int | None:
-    """Stays with a started container until it ends; its exit code, or None when the user detached."""
+    """Starts a container and stays with it until it ends; its exit code, or None when the user detached.
+
+    Signals and the terminal are taken over before the start, so that nothing that comes early is lost. When
+    nobody reads the output any more this command ends, and with `ends_with_reader` the container, too.
+    """
     detach_reader, detach_writer = os.pipe()
     try:
-        with _signals(container, tty=tty, passes_signals=passes_signals), raw_terminal(tty and interactive):
-            if tty:
-                _resize(container)
-            stdin_fd = session.take_stdin_fd() if interactive else None
-            if stdin_fd is not None:
-                pump_input(stdin_fd, lambda: os.close(detach_writer), watches_keys=tty)
-            return _exit_code(session, detach_reader)
+        with _Signals(container, tty=tty, passes_signals=passes_signals) as signals:
+            with raw_terminal(tty and interactive):
+                session = container.start_attached(stdout=1, stderr=None if tty else 2, stdin=interactive)
+                try:
+                    for warning in session.warnings:
+                        _output.warn(warning)
+                    signals.deliver()
+                    stdin_fd = session.take_stdin_fd() if interactive else None
+                    if stdin_fd is not None:
+                        pump_input(stdin_fd, lambda: os.close(detach_writer), watches_keys=tty)
+                    return _exit_code(container, session, detach_reader, ends_with_reader=ends_with_reader)
+                finally:
+                    session.close()
     finally:
         os.close(detach_reader)
 
 
-def _exit_code(session: StartedContainer, detach_reader: int) -> int | None:
+def _exit_code(
+    container: Container, session: StartedContainer, detach_reader: int, *, ends_with_reader: bool
+) -> int | None:
     poll = select.poll()
     poll.register(session.fileno(), select.POLLIN)
     poll.register(detach_reader, select.POLLIN)
+    # No events: what is always told is that the other end of a pipe is gone.
+    poll.register(1, 0)
     ready = {fd for fd, _ in poll.poll()}
-    if session.fileno() not in ready:
+    if session.fileno() in ready:
+        record = session.wait(_LAST_WORDS_S)
+        if record is None:
+            return None
+        if record.failure:
+            _output.note(record.failure)
+        return record.exit_code
+    if detach_reader in ready:
         return None
-    record = session.wait(_LAST_WORDS_S)
-    if record is None:
-        return None
-    if record.failure:
-        _output.note(record.failure)
-    return record.exit_code
+    if ends_with_reader:
+        with suppress(Error):
+            container.remove(force=True)
+    return _BROKEN_PIPE
 
 
 def pump_input(target: int, detach: Callable[[], None], *, watches_keys: bool) -> None:
@@ -148,38 +167,64 @@ def raw_terminal(is_wanted: bool) -> Iterator[None]:
         termios.tcsetattr(0, termios.TCSADRAIN, before)
 
 
-@contextmanager
-def _signals(container: Container, *, tty: bool, passes_signals: bool) -> Iterator[None]:
-    received = 0
+class _Signals:
+    """Meanwhile, signals go to the program; those that come before it runs wait for it."""
 
-    def forward(number: int, _frame: FrameType | None) -> None:
-        nonlocal received
-        if number == signal.SIGWINCH:
-            if tty:
-                _resize(container)
-            return
-        received += number in {signal.SIGINT, signal.SIGTERM}
-        if received >= _PATIENCE:
+    def __init__(self, container: Container, *, tty: bool, passes_signals: bool) -> None:
+        self._container = container
+        self._pending: list[int] | None = []
+        self._received = 0
+        self._handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]] = {}
+        if tty:
+            self._handlers = {
+                signal.SIGWINCH: self._resize,
+                signal.SIGTERM: _leave,
+                signal.SIGHUP: _leave,
+            }
+        elif passes_signals:
+            self._handlers = dict.fromkeys(_FORWARDED, self._forward)
+        self._has_terminal = tty
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number, handler in self._handlers.items():
+            self._before[number] = signal.signal(number, handler)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def deliver(self) -> None:
+        """The program runs: passes on what came before."""
+        pending, self._pending = self._pending or [], None
+        if self._has_terminal:
+            _resize(self._container)
+        for number in pending:
+            self._send(number)
+
+    def _forward(self, number: int, _frame: FrameType | None) -> None:
+        self._received += number in {signal.SIGINT, signal.SIGTERM}
+        if self._received >= _PATIENCE:
             _output.note(f"got {_PATIENCE} SIGTERM/SIGINTs, forcefully exiting")
             raise KeyboardInterrupt
+        if self._pending is not None:
+            self._pending.append(number)
+        else:
+            self._send(number)
+
+    def _send(self, number: int) -> None:
         with suppress(Error):
-            container.kill(number)
+            self._container.kill(number)
 
-    def leave(number: int, _frame: FrameType | None) -> None:
-        # Raised, not ended here: the terminal is restored on the way out.
-        sys.exit(128 + number)
+    def _resize(self, _number: int, _frame: FrameType | None) -> None:
+        if self._pending is None:
+            _resize(self._container)
 
-    handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]] = {}
-    if tty:
-        handlers = {signal.SIGWINCH: forward, signal.SIGTERM: leave, signal.SIGHUP: leave}
-    elif passes_signals:
-        handlers = dict.fromkeys(_FORWARDED, forward)
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    # Raised, not ended here: the terminal is restored on the way out.
+    sys.exit(128 + number)
 
 
 def _resize(container: Container) -> None:

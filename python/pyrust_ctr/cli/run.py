@@ -10,7 +10,7 @@ import typer
 from pyrust_ctr.cli import _foreground, _output
 from pyrust_ctr.cli._container_options import ContainerCommand, options_of
 from pyrust_ctr.engine import Engine
-from pyrust_ctr.errors import Error, ImageNotFound, InvalidArgument, StartError
+from pyrust_ctr.errors import Error, ImageNotFound, InvalidArgument
 
 if TYPE_CHECKING:
     from pyrust_ctr.containers.container import Container
@@ -26,25 +26,25 @@ def _run(image: str, command: tuple[str, ...], **values: Any) -> None:
     with Engine() as engine:
         container = _created(engine, image, command, values, is_detached=is_detached)
         try:
-            session = container.start_attached(
-                stdout=None if is_detached else 1,
-                stderr=None if is_detached or tty else 2,
-                stdin=interactive,
+            if is_detached:
+                session = container.start_attached()
+                for warning in session.warnings:
+                    _output.warn(warning)
+                session.close()
+                _output.line(container.id)
+                return
+            status = _foreground.run_in_foreground(
+                container,
+                tty=tty,
+                interactive=interactive,
+                passes_signals=not values["no_sig_proxy"],
+                ends_with_reader=values["rm"],
             )
-        except StartError:
+        except Error:
+            # It cannot have been started: what happens to a running one is not raised.
             if values["rm"]:
                 container.remove(force=True)
             raise
-        for warning in session.warnings:
-            _output.warn(warning)
-        if is_detached:
-            session.close()
-            _output.line(container.id)
-            return
-        status = _foreground.wait_in_foreground(
-            container, session, tty=tty, interactive=interactive, passes_signals=not values["no_sig_proxy"]
-        )
-        session.close()
         if status is not None and values["rm"]:
             container.remove(force=True)
     if status:

@@ -40,11 +40,13 @@ def start(
         tty = container.config.tty
         interactive = interactive and container.config.stdin_open
         _foreground.check_terminal(tty=tty, interactive=interactive)
-        session = container.start_attached(stdout=1, stderr=None if tty else 2, stdin=interactive)
-        status = _foreground.wait_in_foreground(
-            container, session, tty=tty, interactive=interactive, passes_signals=not no_sig_proxy
+        status = _foreground.run_in_foreground(
+            container,
+            tty=tty,
+            interactive=interactive,
+            passes_signals=not no_sig_proxy,
+            ends_with_reader=container.config.auto_remove,
         )
-        session.close()
         if status is not None and container.config.auto_remove:
             container.remove(force=True)
     if status:
