@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import Final
 
 from pyrust_ctr.errors import InvalidArgument
@@ -40,8 +40,13 @@ _SURNAMES: Final = (
 
 def random_name(attempt: int = 0) -> str:
     """`brave_noether`; later attempts have a number appended."""
-    name = f"{secrets.choice(_ADJECTIVES.split())}_{secrets.choice(_SURNAMES.split())}"
-    return f"{name}{secrets.randbelow(10 ** min(attempt, 6))}" if attempt else name
+    adjectives, surnames = _ADJECTIVES.split(), _SURNAMES.split()
+    # Far more random bits than words, so that the remainder is as good as even.
+    number = int.from_bytes(os.urandom(16))
+    number, adjective = divmod(number, len(adjectives))
+    number, surname = divmod(number, len(surnames))
+    name = f"{adjectives[adjective]}_{surnames[surname]}"
+    return f"{name}{number % 10 ** min(attempt, 6)}" if attempt else name
 
 
 def check_name(name: str) -> str:

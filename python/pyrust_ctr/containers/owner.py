@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +18,17 @@ class Owner:
     def current(cls) -> Owner:
         """This process."""
         pid = os.getpid()
-        return cls(pid, start_time(pid) or 0)
+        return cls(pid, _own_start_time(pid))
 
     def is_alive(self) -> bool:
         """Whether that very process still exists."""
         return start_time(self.pid) == self.start_time
+
+
+@lru_cache(maxsize=1)
+def _own_start_time(pid: int) -> int:
+    """Of this process: it does not change, and a fork has another id."""
+    return start_time(pid) or 0
 
 
 def start_time(pid: int) -> int | None:
