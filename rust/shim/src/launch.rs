@@ -21,7 +21,7 @@ pub struct Launched {
 }
 
 /// Clones a child and waits until its program was executed. `body` runs in the child and returns its exit status; it
-/// must wait until it has joined ([`Reporter::wait_until_joined`]) before anything of the container's runs.
+/// must wait until it has joined ([`Reporter::join`]) before anything of the container's runs.
 ///
 /// A child that failed has been reaped on return.
 pub fn launch(namespaces: u64, entrance: &Entrance, body: impl Fn(Reporter) -> i32) -> Outcome<Launched> {
@@ -60,7 +60,7 @@ pub fn launch(namespaces: u64, entrance: &Entrance, body: impl Fn(Reporter) -> i
     }
 }
 
-/// Puts the child into the groups that the clone could not put it into, and tells it. A child that has ended already
+/// Puts the child into the v2 group when the clone could not, and tells it; v1 groups it enters by itself. A child that has ended already
 /// says why by itself.
 fn join(entrance: &Entrance, joins_v2: bool, pid: u32, channel: &OwnedFd) -> Outcome<()> {
     use rustix::fs::{Mode, OFlags};
@@ -70,7 +70,6 @@ fn join(entrance: &Entrance, joins_v2: bool, pid: u32, channel: &OwnedFd) -> Out
         Ok(_) | Err(Errno::SRCH) => Ok(()),
         Err(error) => Err(error).step(FailureKind::Internal, step, ""),
     };
-    entrance.v1.iter().try_for_each(put)?;
     if let Some(directory) = entrance.v2.as_ref().filter(|_| joins_v2) {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         let procs = rustix::fs::openat(directory, "cgroup.procs", flags, Mode::empty());

@@ -38,7 +38,8 @@ struct Group {
 /// Descriptors by which a child joins, opened before it is cloned.
 #[derive(Debug)]
 pub struct Entrance {
-    /// `cgroup.procs` of the v1 groups.
+    /// `tasks` of the v1 groups. A thread that writes itself there does not wait for the whole machine, as a process that
+    /// is written to `cgroup.procs` does (an RCU grace period, about ten milliseconds).
     pub v1: Vec<OwnedFd>,
     /// Directory of the v2 group, for `CLONE_INTO_CGROUP`.
     pub v2: Option<OwnedFd>,
@@ -151,7 +152,7 @@ impl Cgroups {
                 entrance.v2 = Some(rustix::fs::open(path, flags, Mode::empty())?);
             } else {
                 let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-                entrance.v1.push(rustix::fs::open(path.join("cgroup.procs"), flags, Mode::empty())?);
+                entrance.v1.push(rustix::fs::open(path.join("tasks"), flags, Mode::empty())?);
             }
         }
         Ok(entrance)

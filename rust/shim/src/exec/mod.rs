@@ -7,6 +7,7 @@ use ctr_spec::{ExecSpec, FailureKind};
 use ctr_sys::namespace;
 use rustix::fs::{CWD, Mode, OFlags};
 
+use crate::cgroup::Entrance;
 use crate::failure::{Outcome, Step, exit_code_of};
 use crate::init::program::{Program, Standard};
 use crate::init::report::{Report, Reporter};
@@ -25,6 +26,8 @@ pub struct Plan<'a> {
     pub streams: [Option<BorrowedFd<'a>>; 3],
     /// Slave side of the exec's terminal.
     pub terminal: Option<OwnedFd>,
+    /// The way into the control groups.
+    pub entrance: &'a Entrance,
     /// Where reports go.
     pub reporter: Reporter,
 }
@@ -54,7 +57,7 @@ fn steps(plan: &mut Plan<'_>) -> Outcome<Infallible> {
     // The pid namespace was joined by the supervisor, for its children.
     let others = namespace::MOUNT | namespace::NETWORK | namespace::IPC | namespace::UTS | namespace::CGROUP;
     namespace::join(plan.init, others).step(FailureKind::NotRunning, "join the container's namespaces", "")?;
-    plan.reporter.wait_until_joined()?;
+    plan.reporter.join(plan.entrance)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(CWD, "/", flags, Mode::empty()).step(FailureKind::Internal, "open the root", "/")?;
     let root = Root { fd };

@@ -23,7 +23,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use ctr_spec::{ContainerSpec, FailureKind, StdioMode};
 use ctr_sys::namespace;
 
-use crate::cgroup::View;
+use crate::cgroup::{Entrance, View};
 use crate::failure::{Outcome, Step, exit_code_of};
 use crate::namespaces::Namespaces;
 use crate::rootfs;
@@ -38,8 +38,8 @@ pub struct Plan<'a> {
     pub spec: &'a ContainerSpec,
     /// Namespaces to join.
     pub namespaces: &'a Namespaces,
-    /// The supervisor puts this process into v1 hierarchies while the mounts are made.
-    pub joins_slowly: bool,
+    /// The way into the control groups.
+    pub entrance: &'a Entrance,
     /// Control groups to show.
     pub views: &'a [View],
     /// System call filter.
@@ -66,9 +66,10 @@ fn steps(plan: &Plan<'_>) -> Outcome<Infallible> {
     let spec = plan.spec;
     // A killed supervisor takes the container along, from the first moment.
     plan.reporter.die_with_supervisor()?;
-    // A v1 hierarchy may take milliseconds to let a process in (an RCU grace period): the mounts are made meanwhile.
-    // On v2 alone there is nothing to wait for, and the mount of it needs the namespace.
-    if !plan.joins_slowly {
+    // The mount of v2 needs the namespace. v1 groups are entered last: their device rules need not allow to make what is
+    // in every container's /dev.
+    let has_v1 = !plan.entrance.v1.is_empty();
+    if !has_v1 {
         enter_cgroups(plan)?;
     }
     plan.namespaces.join()?;
@@ -99,7 +100,7 @@ fn steps(plan: &Plan<'_>) -> Outcome<Infallible> {
         make_working_directory(&root, spec)?;
         root.make_readonly()?;
     }
-    if plan.joins_slowly {
+    if has_v1 {
         enter_cgroups(plan)?;
     }
     root.pivot()?;
@@ -118,9 +119,9 @@ fn steps(plan: &Plan<'_>) -> Outcome<Infallible> {
     if spec.init { pid1::run(&program) } else { program.become_it() }
 }
 
-/// Waits until the supervisor has put this process into its groups, and makes them the root of what it sees.
+/// Enters the groups, and makes them the root of what it sees.
 fn enter_cgroups(plan: &Plan<'_>) -> Outcome<()> {
-    plan.reporter.wait_until_joined()?;
+    plan.reporter.join(plan.entrance)?;
     // After joining: the namespace's root is the group at the moment of leaving the old one.
     namespace::unshare(namespace::CGROUP).step(FailureKind::KernelFeatureMissing, "make a cgroup namespace", "")
 }

@@ -6,6 +6,7 @@ use ctr_spec::{Failure, FailureKind};
 use rustix::event::{PollFd, PollFlags};
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::Entrance;
 use crate::failure::{Outcome, Step, refused};
 
 /// Longest report.
@@ -42,9 +43,14 @@ impl Reporter {
         }
     }
 
-    /// Waits for the supervisor's word that this process is in its control groups.
-    pub fn wait_until_joined(&self) -> Outcome<()> {
+    /// Enters the v1 groups, and waits for the supervisor's word that this process is in the v2 one. For a process of a
+    /// single thread.
+    pub fn join(&self, entrance: &Entrance) -> Outcome<()> {
         let step = "join the control groups";
+        for tasks in &entrance.v1 {
+            // 0 is whoever writes.
+            rustix::io::write(tasks, b"0").step(FailureKind::Internal, step, "")?;
+        }
         let mut byte = [0u8];
         loop {
             match rustix::io::read(&self.0, &mut byte) {

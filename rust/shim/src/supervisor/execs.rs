@@ -85,6 +85,7 @@ impl Supervisor {
                         seccomp: self.seccomp.as_deref(),
                         streams: borrow(&streams),
                         terminal: slave.as_ref().and_then(|slave| rustix::io::fcntl_dupfd_cloexec(slave, 3).ok()),
+                        entrance: &entrance,
                         reporter,
                     })
                 })

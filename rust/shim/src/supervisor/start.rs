@@ -235,7 +235,7 @@ fn begin(
         init::run(&init::Plan {
             spec,
             namespaces,
-            joins_slowly: !entrance.v1.is_empty(),
+            entrance: &entrance,
             views: &views,
             seccomp,
             streams: streams_borrowed,
