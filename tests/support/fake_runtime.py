@@ -165,9 +165,11 @@ class FakeRuntime(FakeImageRuntime):
         self.containers: dict[str, FakeContainer] = {}
         self.specs: list[dict[str, Any]] = []
         self.repaired: list[str] = []
+        self.stores: dict[str, FakeStore] = {}
 
     def open_store(self, root: str) -> FakeStore:
-        return FakeStore(Path(root))
+        # What is stored is there for the next engine.
+        return self.stores.setdefault(root, FakeStore(Path(root)))
 
     def create_container(self, container_dir: str, spec_json: bytes) -> None:
         directory = Path(container_dir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -12,9 +13,8 @@ import pytest
 from tests.support.fake_runtime import FakeRuntime
 
 from pyrust_ctr import runtime
-from pyrust_ctr.cli import _container_options, _foreground, _human, app
+from pyrust_ctr.cli import _container_options, _foreground, _human, _unsupported, app
 from pyrust_ctr.cli._template import Template
-from pyrust_ctr.cli._unsupported import FLAGS, VALUES
 from pyrust_ctr.errors import InvalidArgument
 from pyrust_ctr.models.options import ContainerOptions
 
@@ -219,27 +219,46 @@ def test_flags_take_docker_values(pctr: Pctr, fake: FakeRuntime) -> None:
     assert pctr("create", "--init=perhaps", "host", "true").status == 125
 
 
+def _parameters() -> dict[str, Any]:
+    from pyrust_ctr.cli.run import run
+
+    return dict(inspect.signature(run).parameters)
+
+
 def test_every_option_reaches_the_engine() -> None:
-    command = _container_options.ContainerCommand("run", None, "", is_run=True)
-    declared = {parameter.name for parameter in command.params if not getattr(parameter, "hidden", False)}
     used = {*_container_options._SAME_NAME, "env", "env_file", "label", "label_file", "volume", "mount"}
     used |= {"ulimit", "log_opt", "interactive", "rm", "entrypoint", "image", "command"}
     used |= {"pull", "quiet", "cidfile", "detach", "no_sig_proxy"}
-    assert declared == used
+    assert set(_parameters()) == used
     assert set(_container_options._SAME_NAME) <= set(ContainerOptions.__annotations__)
 
 
 def test_refused_options_are_not_offered() -> None:
-    command = _container_options.ContainerCommand("run", None, "", is_run=True)
-    offered = [
-        name
-        for parameter in command.params
-        if not getattr(parameter, "hidden", False)
-        for name in parameter.opts
-    ]
+    options = (*_container_options._OPTIONS, *_container_options._RUN_OPTIONS)
+    offered = [name for option in options for name in option.names.split()]
     assert len(offered) == len(set(offered))
-    refused = {name for names in (*VALUES, *FLAGS) for name in names.split("/")}
-    assert refused.isdisjoint(offered)
+    assert set(_unsupported.reasons()).isdisjoint(offered)
+
+
+def test_refused_options_in_every_spelling(pctr: Pctr, fake: FakeRuntime) -> None:
+    for words in (
+        ["-p", "1:1"],
+        ["-p1:1"],
+        ["--publish=1:1"],
+        ["--publish", "1:1"],
+        ["-dp", "1:1"],
+        ["-e", "A", "-P"],
+    ):
+        assert "is not available" in pctr("run", *words, "host", "true").err, words
+    for words in (
+        ["-e", "-p"],
+        ["-e-P"],
+        ["--name", "x", "-w", "/-p"],
+        ["--label=--publish"],
+        ["-ie", "--gpus"],
+    ):
+        assert pctr("create", *words, "host", "true").status == 0, words
+    assert len(fake.specs) == 5
 
 
 # --- templates ------------------------------------------------------------------------------------------

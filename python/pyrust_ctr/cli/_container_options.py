@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
-from typer.core import TyperArgument, TyperOption
+import typer
 
-from pyrust_ctr.cli._lazy import PlainCommand
-from pyrust_ctr.cli._unsupported import hidden_options
+from pyrust_ctr.cli import _unsupported
+from pyrust_ctr.cli._lazy import PlainCommand, settings
 from pyrust_ctr.errors import InvalidArgument
 from pyrust_ctr.models.environment import parse_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pyrust_ctr.models.options import ContainerOptions
 
@@ -87,50 +88,77 @@ _RUN_OPTIONS: Final = (
 class ContainerCommand(PlainCommand):
     """`run` or `create`: options, then the image, then everything else is the container's command."""
 
-    def __init__(self, name: str, callback: Any, help: str, *, is_run: bool) -> None:
-        declared = (*_OPTIONS, *_RUN_OPTIONS) if is_run else _OPTIONS
-        super().__init__(
-            name,
-            callback=callback,
-            help=help,
-            params=[
-                TyperArgument(param_decls=["image"], metavar="IMAGE", required=True),
-                TyperArgument(param_decls=["command"], metavar="[COMMAND] [ARG...]", nargs=-1),
-                *map(_parameter, sorted(declared)),
-                *hidden_options(),
-            ],
-            context_settings={"allow_interspersed_args": False, "max_content_width": 110},
-            rich_markup_mode=None,
-        )
-
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Accepts `--flag=true` and `--flag=false` beside `--flag`, as Docker does."""
-        parsed: list[str] = super().parse_args(ctx, self._without_flag_values(args))
+        """Accepts `--flag=true` beside `--flag`, as Docker does, and refuses by name what is not
+        there yet.
+        """
+        parsed: list[str] = super().parse_args(ctx, self._prepared(args))
         return parsed
 
-    def _without_flag_values(self, args: Sequence[str]) -> list[str]:
+    def _prepared(self, args: Sequence[str]) -> list[str]:
         flags: dict[str, bool] = {
             name: bool(getattr(parameter, "is_flag", False))
             for parameter in self.params
             for name in parameter.opts
             if parameter.param_type_name == "option"
         }
+        refused = _unsupported.reasons()
+        takes_value = {name: not is_flag for name, is_flag in flags.items()}
+        takes_value |= {name: has_value for name, (_, has_value) in refused.items()}
         kept: list[str] = []
         position = 0
         while position < len(args) and args[position].startswith("-") and args[position] not in {"-", "--"}:
             token = args[position]
             name, equals, value = token.partition("=")
             position += 1
-            if name == "--sig-proxy" and value in {"", "true", "false"}:
+            follows = _wants_value(token, takes_value) and position < len(args)
+            given = args[position] if follows else value if equals else None
+            unknown = next((one for one in _spellings(token, takes_value) if one in refused), None)
+            if unknown is not None:
+                _unsupported.refuse(unknown, refused[unknown][0], given)
+            elif name == "--sig-proxy" and value in {"", "true", "false"}:
                 kept += ["--no-sig-proxy"] if value == "false" else []
             elif equals and flags.get(name):
                 kept += _flag(name, value)
             else:
-                kept.append(token)
-                if _wants_value(token, flags) and position < len(args):
-                    kept.append(args[position])
-                    position += 1
+                kept += [token, args[position]] if follows else [token]
+            position += follows
         return kept + list(args[position:])
+
+
+def command(name: str, callback: Callable[..., None], help: str, *, is_run: bool) -> Callable[..., None]:
+    """A function that the command line takes for a command with all these options."""
+
+    def call(**values: Any) -> None:
+        callback(values.pop("image"), tuple(values.pop("command") or ()), **values)
+
+    declared = sorted((*_OPTIONS, *_RUN_OPTIONS) if is_run else _OPTIONS)
+    parameters = [
+        _parameter("image", Annotated[str, typer.Argument(metavar="IMAGE")], inspect.Parameter.empty),
+        _parameter(
+            "command", Annotated[list[str] | None, typer.Argument(metavar="[COMMAND] [ARG...]")], None
+        ),
+        *map(_option, declared),
+    ]
+    call.__name__ = name
+    call.__doc__ = help
+    call.__dict__["__signature__"] = inspect.Signature(parameters)
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return settings(cls=ContainerCommand, allow_interspersed_args=False)(call)
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+def _option(option: _Option) -> inspect.Parameter:
+    spellings = option.names.split()
+    name = spellings[0].removeprefix("--").replace("-", "_")
+    if not option.metavar:
+        return _parameter(name, Annotated[bool, typer.Option(*spellings, help=option.help)], False)
+    kind: Any = list[str] if option.is_multiple else option.type or str
+    declared = typer.Option(*spellings, metavar=option.metavar, help=option.help)
+    return _parameter(name, Annotated[kind | None, declared], None)
 
 
 def _flag(name: str, value: str) -> list[str]:
@@ -141,35 +169,45 @@ def _flag(name: str, value: str) -> list[str]:
     raise InvalidArgument(f"`{name}` is `true` or `false`, not `{value}`")
 
 
-def _wants_value(token: str, flags: Mapping[str, bool]) -> bool:
+def _wants_value(token: str, takes_value: Mapping[str, bool]) -> bool:
     """Whether the next token is the value of this one."""
     if token.startswith("--"):
-        return "=" not in token and flags.get(token) is False
-    for index, letter in enumerate(token[1:], 1):
-        if flags.get(f"-{letter}") is False:
-            return index == len(token) - 1
-    return False
-
-
-def _parameter(option: _Option) -> TyperOption:
-    arguments: dict[str, Any] = (
-        {"metavar": option.metavar, "multiple": option.is_multiple, "type": option.type}
-        if option.metavar
-        else {"is_flag": True, "default": False}
+        return "=" not in token and takes_value.get(token, False)
+    last = _spellings(token, takes_value)[-1]
+    return (
+        takes_value.get(last, False)
+        and token.endswith(last[1:])
+        and _length(token, takes_value) == len(token)
     )
-    return TyperOption(param_decls=option.names.split(), help=option.help, **arguments)
+
+
+def _spellings(token: str, takes_value: Mapping[str, bool]) -> list[str]:
+    """The options that a token names: one long one, or a cluster of short ones up to the first with a
+    value.
+    """
+    if token.startswith("--"):
+        return [token.partition("=")[0]]
+    return [f"-{letter}" for letter in token[1 : _length(token, takes_value)]]
+
+
+def _length(token: str, takes_value: Mapping[str, bool]) -> int:
+    """How much of a cluster of short options is options, not a value."""
+    for index, letter in enumerate(token[1:], 2):
+        if takes_value.get(f"-{letter}", False):
+            return index
+    return len(token)
 
 
 def options_of(values: Mapping[str, Any]) -> ContainerOptions:
     """What was written on the command line as the options of `Containers.create`."""
     entrypoint = values["entrypoint"]
     options: dict[str, Any] = {
-        "env": [*_entries(values["env_file"]), *values["env"]],
-        "labels": [*_entries(values["label_file"]), *values["label"]],
+        "env": [*_entries(values["env_file"] or ()), *(values["env"] or ())],
+        "labels": [*_entries(values["label_file"] or ()), *(values["label"] or ())],
         "volumes": values["volume"],
         "mounts": values["mount"],
         "ulimits": values["ulimit"],
-        "log_opts": dict(_pair(text) for text in values["log_opt"]),
+        "log_opts": dict(_pair(text) for text in values["log_opt"] or ()),
         "stdin_open": values["interactive"],
         "auto_remove": values["rm"],
     }

@@ -50,9 +50,8 @@ def say(sentence: str, hint: str = "") -> None:
 
 
 def _is_usage_error(failure: BaseException) -> bool:
-    import typer
-
-    return isinstance(failure, typer.TyperException | typer.Abort)
+    # By what it can do: the class has another name in other versions of typer.
+    return hasattr(failure, "format_message") or type(failure).__name__ == "Abort"
 
 
 def _report_usage(failure: BaseException) -> int:

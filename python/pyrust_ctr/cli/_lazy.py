@@ -12,7 +12,7 @@ from typing import Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-_SETTINGS: Final = "context_settings_of_command"
+_SETTINGS: Final = "settings_of_command"
 
 
 class PlainCommand(TyperCommand):
@@ -24,7 +24,7 @@ class PlainCommand(TyperCommand):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where a command lives: `target` in `module` is a function, a ready command, or a table of entries."""
+    """Where a command lives: `target` in `module` is a function, or a table of entries."""
 
     module: str
     target: str
@@ -32,11 +32,13 @@ class Entry:
     is_hidden: bool = False
 
 
-def settings(**context_settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Parser settings for a command function (`allow_interspersed_args=False` …)."""
+def settings(
+    *, cls: type[TyperCommand] = PlainCommand, **context_settings: Any
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """For a command function: its class, and settings of its parser (`allow_interspersed_args=False` …)."""
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:
-        function.__dict__[_SETTINGS] = context_settings
+        function.__dict__[_SETTINGS] = (cls, context_settings)
         return function
 
     return mark
@@ -44,15 +46,13 @@ def settings(**context_settings: Any) -> Callable[[Callable[..., Any]], Callable
 
 def _load(name: str, entry: Entry) -> Any:
     found = getattr(importlib.import_module(entry.module), entry.target)
-    if isinstance(found, TyperCommand):
-        found.name = name
-        return found
     if isinstance(found, Mapping):
         return group_class(found)(
             name=name, help=entry.help, no_args_is_help=True, rich_markup_mode=None, callback=lambda: None
         )
     single = typer.Typer(rich_markup_mode=None, add_completion=False)
-    single.command(name, cls=PlainCommand, context_settings=getattr(found, _SETTINGS, None))(found)
+    cls, context_settings = getattr(found, _SETTINGS, (PlainCommand, None))
+    single.command(name, cls=cls, context_settings=context_settings)(found)
     return typer.main.get_command(single)
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
-
-from typer.core import TyperOption
+from typing import TYPE_CHECKING, Final
 
 from pyrust_ctr.errors import UnsupportedOption
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 _NETWORKS: Final = "networks are not available yet; use `--network none` or `--network host`"
 _DEVICES: Final = "single devices cannot be passed yet; `--privileged` shows all of them"
@@ -86,32 +84,18 @@ FLAGS: Final[Mapping[str, str]] = {
 """Options without a value."""
 
 
-def hidden_options() -> list[TyperOption]:
-    """Parameters for a command's parser that refuse these options."""
-    return [
-        *_options(VALUES.items(), takes_value=True),
-        *_options(FLAGS.items(), takes_value=False),
-    ]
+def reasons() -> dict[str, tuple[str, bool]]:
+    """Every spelling of every option: why it is refused, and whether it takes a value."""
+    return {
+        name: (f"`{names.partition('/')[0]}` is not available: {reason}", takes_value)
+        for table, takes_value in ((VALUES, True), (FLAGS, False))
+        for names, reason in table.items()
+        for name in names.split("/")
+    }
 
 
-def _options(items: Iterable[tuple[str, str]], *, takes_value: bool) -> Iterable[TyperOption]:
-    for names, reason in items:
-        declarations = names.split("/")
-        arguments: dict[str, Any] = {"multiple": True} if takes_value else {"is_flag": True, "default": False}
-        yield TyperOption(
-            param_decls=declarations,
-            hidden=True,
-            expose_value=False,
-            callback=_refusal(declarations[0], reason),
-            **arguments,
-        )
-
-
-def _refusal(name: str, reason: str) -> Any:
-    def refuse(_context: Any, _parameter: Any, value: Any) -> None:
-        # Docker's default may be written out.
-        if not value or (name == "--restart" and tuple(value) == ("no",)):
-            return
-        raise UnsupportedOption(f"`{name}` is not available: {reason}")
-
-    return refuse
+def refuse(name: str, sentence: str, value: str | None) -> None:
+    """Raises `UnsupportedOption`, unless the value is what is the case anyway."""
+    if name == "--restart" and value == "no":
+        return
+    raise UnsupportedOption(sentence)

@@ -113,8 +113,20 @@ def invoke(arguments: Sequence[str], program: str = "pctr") -> int:
     return status if isinstance(status, int) else 0
 
 
+def _open_standard_streams() -> None:
+    """Gives `/dev/null` to a closed standard stream: else the next opened file, say the state
+    database, would be it.
+    """
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is `fd`
+
+
 def main() -> NoReturn:
     """The entry point of `pctr` and `pyrust-ctr`."""
+    _open_standard_streams()
     program = os.path.basename(sys.argv[0]) or "pctr"
     if program == "__main__.py":
         program = "pctr"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from pyrust_ctr.cli import _foreground, _output
-from pyrust_ctr.cli._container_options import ContainerCommand, options_of
+from pyrust_ctr.cli._container_options import command as container_command
+from pyrust_ctr.cli._container_options import options_of
 from pyrust_ctr.engine import Engine
 from pyrust_ctr.errors import Error, ImageNotFound, InvalidArgument
 
@@ -126,7 +127,7 @@ def _with_tag(image: str) -> str:
         return image
 
 
-run = ContainerCommand(
+run = container_command(
     "run",
     _run,
     "Create a container from an image and run a command in it.\n\nThe exit status is the program's own; "
@@ -134,4 +135,4 @@ run = ContainerCommand(
     "the engine failed, 126 when the program cannot be executed, 127 when it does not exist.",
     is_run=True,
 )
-create = ContainerCommand("create", _create, "Create a container and print its id.", is_run=False)
+create = container_command("create", _create, "Create a container and print its id.", is_run=False)

@@ -6,7 +6,8 @@ created      yes or no owner           `created`
 created      owner died                removed
 running      yes or no owner           `running`
 running      owner died                killed and removed: nobody can receive its result
-exited       -                         `exited`; `removing` while its shim removes it
+exited       -                         `exited`; `removing` while its shim removes it, which we do
+                                       ourselves when it takes too long: the shim was killed
 dead         -                         repaired, then as `exited`
 gone         yes                       `created`: it is being made
 gone         no owner, or it died      its row goes too
@@ -15,6 +16,7 @@ gone         no owner, or it died      its row goes too
 from __future__ import annotations
 
 import signal
+import time
 from typing import TYPE_CHECKING
 
 from pyrust_ctr.errors import ContainerNotRunning, Error
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from pyrust_ctr.runtime.interface import ExitRecord, Probe
 
 _KILL_PATIENCE_S = 10.0
+_REMOVAL_PATIENCE_NS = 5_000_000_000
 
 
 def observe(context: ContainerContext, row: ContainerRow) -> ContainerState | None:
@@ -43,6 +46,10 @@ def observe(context: ContainerContext, row: ContainerRow) -> ContainerState | No
         if row.owner is not None:
             return ContainerState("created")
         context.table.delete(row.id)
+        return None
+    ended_at_ns = probe.exit.finished_at_ns if probe.exit is not None and row.owner is None else None
+    if row.auto_remove and ended_at_ns is not None and time.time_ns() - ended_at_ns > _REMOVAL_PATIENCE_NS:
+        discard(context, row)
         return None
     return state_of(probe, auto_remove=row.auto_remove)
 

@@ -7,6 +7,7 @@ without its files.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from contextlib import contextmanager
@@ -56,55 +57,72 @@ _BUSY_TIMEOUT_S = 30.0
 
 
 class Database:
-    """Connections to one database file, one a thread."""
+    """Connections to one database file: each call borrows one, so there are as many as calls at one time.
+
+    Thread-safe; after a fork the child opens its own (SQLite forbids to use the parent's, or to close them).
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._local = threading.local()
-        self._all: list[sqlite3.Connection] = []
+        self._idle: list[sqlite3.Connection] = []
+        self._of_parent: list[sqlite3.Connection] = []
+        self._generation = 0
         self._guard = threading.Lock()
-
-    def connection(self) -> sqlite3.Connection:
-        """This thread's connection, opened and migrated on first use."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._open()
-            self._local.connection = connection
-            with self._guard:
-                self._all.append(connection)
-        return connection
+        self._pid = os.getpid()
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """A short write transaction (`BEGIN IMMEDIATE`); rolled back when the body raises."""
-        connection = self.connection()
-        try:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._borrowed() as connection:
             try:
+                connection.execute("BEGIN IMMEDIATE")
                 yield connection
-            except BaseException:
-                connection.execute("ROLLBACK")
+                connection.execute("COMMIT")
+            except sqlite3.IntegrityError:
                 raise
-            connection.execute("COMMIT")
-        except sqlite3.IntegrityError:
-            raise
-        except sqlite3.Error as cause:
-            raise self._translate(cause) from cause
+            except sqlite3.Error as cause:
+                raise self._translate(cause) from cause
 
     def read(self, sql: str, parameters: tuple[object, ...] = ()) -> list[sqlite3.Row]:
         """Rows of one query."""
-        try:
-            return self.connection().execute(sql, parameters).fetchall()
-        except sqlite3.Error as cause:
-            raise self._translate(cause) from cause
+        with self._borrowed() as connection:
+            try:
+                return connection.execute(sql, parameters).fetchall()
+            except sqlite3.Error as cause:
+                raise self._translate(cause) from cause
 
     def close(self) -> None:
-        """Closes every connection; the object can be used again."""
+        """Closes every connection, those in use when they are given back; the object can be used again."""
         with self._guard:
-            connections, self._all = self._all, []
-        self._local = threading.local()
+            connections, self._idle = self._idle, []
+            self._generation += 1
         for connection in connections:
             connection.close()
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[sqlite3.Connection]:
+        if self._pid != os.getpid():
+            # The lock, too: a thread of the parent's may have held it.
+            self._guard = threading.Lock()
+            self._of_parent, self._idle = self._of_parent + self._idle, []
+            self._pid = os.getpid()
+        with self._guard:
+            connection = self._idle.pop() if self._idle else None
+            generation = self._generation
+        if connection is None:
+            connection = self._open()
+        try:
+            yield connection
+        finally:
+            # Whatever went wrong, a signal handler's exception between two lines included.
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            with self._guard:
+                is_kept = generation == self._generation
+                if is_kept:
+                    self._idle.append(connection)
+            if not is_kept:
+                connection.close()
 
     def _open(self) -> sqlite3.Connection:
         try:
