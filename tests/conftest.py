@@ -63,6 +63,11 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.node.get_closest_marker("root") is None or not IS_ROOT:
         yield
         return
+    with leaks.the_machine_to_oneself():
+        yield from _watched(request)
+
+
+def _watched(request: pytest.FixtureRequest) -> Iterator[None]:
     before = leaks.look()
     yield
     if request.node.stash.get(_FAILED, False):

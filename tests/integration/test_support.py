@@ -62,6 +62,7 @@ def test_faults_happen_as_often_as_told(registry: RegistryServer, faulty: Faulty
     assert len(faulty.requests_for("/blobs/")) == 2
 
 
+@pytest.mark.root
 def test_a_leak_is_found() -> None:
     before = leaks.look()
     reading, writing = os.pipe()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import re
+import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ENGINE = "pyrust-ctr"
 GRACE_S = 5.0
@@ -31,6 +38,18 @@ class Traces:
     """Processes whose parent is this one."""
     descriptors: frozenset[str]
     """Open files of this process, sockets and pipes by their number."""
+
+
+@contextmanager
+def the_machine_to_oneself() -> Iterator[None]:
+    """Test sessions on one machine take turns: each would see the containers of the others as leaks."""
+    path = Path(tempfile.gettempdir(), "pyrust-ctr-tests.lock")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def look(*, descriptors: bool = True) -> Traces:
