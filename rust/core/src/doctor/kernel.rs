@@ -92,7 +92,7 @@ fn overlay() -> Feature {
         }
         Err(cause) => return Feature::required("overlayfs", false, format!("cannot be used: {cause}"), remedy),
     };
-    // A layer a call, without the old limit of one page for all names (Linux 6.5).
+    // A layer a call, without the old limit of one page for all names (Linux 6.7).
     let has_single_layers = rustix::mount::fsconfig_set_string(&context, "lowerdir+", "/").is_ok();
     let detail = if has_single_layers {
         "is there, takes any number of layers"
