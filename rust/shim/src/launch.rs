@@ -1,15 +1,19 @@
 //! Cloning children: into their control groups and namespaces, with a channel for their reports.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use ctr_spec::FailureKind;
 use ctr_sys::process::{Child, clone_with_pidfd};
 
 use crate::cgroup::Entrance;
 use crate::failure::{Outcome, Step};
-use crate::init::report::{Received, Reporter, channel, wait_for_handoff};
+use crate::init::report::{Handoff, Received, Reporter, channel};
 
 const ENOMEM: i32 = 12;
+/// A first process whose program does not run after this long is stuck: in a pid namespace that it shares, others may
+/// have stopped it.
+const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// A child whose program runs.
 #[derive(Debug)]
@@ -20,11 +24,29 @@ pub struct Launched {
     pub received: Received,
 }
 
-/// Clones a child and waits until its program was executed. `body` runs in the child and returns its exit status; it
-/// must wait until it has joined ([`Reporter::join`]) before anything of the container's runs.
+/// Clones a child and waits until its program was executed; for `body` see [`begin`].
 ///
 /// A child that failed has been reaped on return.
 pub fn launch(namespaces: u64, entrance: &Entrance, body: impl Fn(Reporter) -> i32) -> Outcome<Launched> {
+    let (child, handoff) = begin(namespaces, entrance, body)?;
+    match handoff.wait(START_LIMIT) {
+        Ok(received) => Ok(Launched { child, received }),
+        Err(failure) => {
+            end(&child);
+            Err(failure)
+        }
+    }
+}
+
+/// Kills a child and reaps it.
+pub fn end(child: &Child) {
+    let _ = ctr_sys::process::signal(child.pidfd.as_fd(), 9);
+    let _ = exit_status(&child.pidfd, true);
+}
+
+/// Clones a child. `body` runs in it and returns its exit status; it must wait until it has joined ([`Reporter::join`])
+/// before anything of the container's runs.
+pub fn begin(namespaces: u64, entrance: &Entrance, body: impl Fn(Reporter) -> i32) -> Outcome<(Child, Handoff)> {
     let (ours, reporter) = channel()?;
     let cgroup = entrance.v2.as_ref().map(AsFd::as_fd);
     let mut slot = Some((ours, reporter));
@@ -50,11 +72,10 @@ pub fn launch(namespaces: u64, entrance: &Entrance, body: impl Fn(Reporter) -> i
         .ok_or_else(|| crate::failure::refused(FailureKind::Internal, "clone a process", "", "the channel was lost"))?;
     drop(reporter);
     let child = cloned.step(FailureKind::Internal, "clone a process", "")?;
-    match join(entrance, joins_v2, child.pid, &ours).and_then(|()| wait_for_handoff(&ours)) {
-        Ok(received) => Ok(Launched { child, received }),
+    match join(entrance, joins_v2, child.pid, &ours) {
+        Ok(()) => Ok((child, Handoff::new(ours))),
         Err(failure) => {
-            let _ = ctr_sys::process::signal(child.pidfd.as_fd(), 9);
-            let _ = exit_status(&child.pidfd, true);
+            end(&child);
             Err(failure)
         }
     }

@@ -1,9 +1,11 @@
 //! What a child tells the supervisor while it sets itself up.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use ctr_spec::{Failure, FailureKind};
-use rustix::event::{PollFd, PollFlags};
+use ctr_sys::frame::{Received as Frame, Receiver};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Entrance;
@@ -98,35 +100,67 @@ pub struct Received {
     pub fds: Vec<OwnedFd>,
 }
 
-/// Reads reports until the program was executed or a step failed.
-pub fn wait_for_handoff(channel: &OwnedFd) -> Outcome<Received> {
-    let mut received = Received::default();
-    let mut is_ready = false;
-    loop {
-        let frame = ctr_sys::frame::recv(channel.as_fd(), MAX_BYTES).step(
-            FailureKind::Internal,
-            "hear from the container's init",
-            "",
-        )?;
-        let Some((bytes, fds)) = frame else { break };
-        match serde_json::from_slice(&bytes) {
-            Ok(Report::Warning { text }) => received.warnings.push(text),
-            Ok(Report::Mounted) => received.fds = fds,
-            Ok(Report::Ready) => is_ready = true,
-            Ok(Report::Failed { failure }) => return Err(failure),
-            Err(error) => {
-                let detail = error.to_string();
-                return Err(refused(FailureKind::Internal, "hear from the container's init", "", &detail));
+/// The supervisor's side: what a child has reported on its way to the program.
+///
+/// A child that shares a pid namespace with the container's processes can be stopped by them at any moment, so nothing
+/// here waits without an end.
+#[derive(Debug)]
+pub struct Handoff {
+    channel: OwnedFd,
+    receiver: Receiver,
+    received: Received,
+    is_ready: bool,
+}
+
+impl Handoff {
+    /// Listens to the supervisor's end of a [`channel`].
+    pub fn new(channel: OwnedFd) -> Self {
+        Self { channel, receiver: Receiver::new(MAX_BYTES), received: Received::default(), is_ready: false }
+    }
+
+    /// Readable when [`Handoff::advance`] has something to do.
+    pub fn channel(&self) -> &OwnedFd {
+        &self.channel
+    }
+
+    /// Takes what is there, without waiting; true when the program was executed. Fails when a step of the child did.
+    pub fn advance(&mut self) -> Outcome<bool> {
+        let step = "hear from the container's init";
+        loop {
+            let frame = self.receiver.advance(self.channel.as_fd(), true).step(FailureKind::Internal, step, "")?;
+            let (bytes, fds) = match frame {
+                Frame::Incomplete => return Ok(false),
+                Frame::Closed if self.is_ready => return Ok(true),
+                Frame::Closed => {
+                    let detail = "it was killed before the program ran; its memory or process limit may be too low";
+                    return Err(refused(FailureKind::Internal, "start the container's init", "", detail));
+                }
+                Frame::Frame(bytes, fds) => (bytes, fds),
+            };
+            match serde_json::from_slice(&bytes) {
+                Ok(Report::Warning { text }) => self.received.warnings.push(text),
+                Ok(Report::Mounted) => self.received.fds = fds,
+                Ok(Report::Ready) => self.is_ready = true,
+                Ok(Report::Failed { failure }) => return Err(failure),
+                Err(error) => return Err(refused(FailureKind::Internal, step, "", &error.to_string())),
             }
         }
     }
-    if is_ready {
-        return Ok(received);
+
+    /// Waits until the program was executed or a step failed, but not longer than `limit`.
+    pub fn wait(mut self, limit: Duration) -> Outcome<Received> {
+        let deadline = Instant::now() + limit;
+        while !self.advance()? {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let detail = "it did not come to run the program in time";
+                return Err(refused(FailureKind::Internal, "start the container's init", "", detail));
+            }
+            let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+            let mut waited = [PollFd::new(&self.channel, PollFlags::IN)];
+            // Interrupted or not: what counts is what is there.
+            let _ = rustix::event::poll(&mut waited, Some(&timeout));
+        }
+        Ok(self.received)
     }
-    Err(refused(
-        FailureKind::Internal,
-        "start the container's init",
-        "",
-        "it was killed before the program ran; its memory or process limit may be too low",
-    ))
 }

@@ -84,9 +84,10 @@ impl Supervisor {
         }
     }
 
-    fn drop_client(&mut self, id: u64) {
+    pub(super) fn drop_client(&mut self, id: u64) {
         self.clients.retain(|client| client.id != id);
         self.streams.remove_client(id);
+        self.forget_client_of_execs(id);
     }
 
     /// Sends a reply; a client that does not take it is dropped by the caller's next look at its socket.
@@ -119,11 +120,7 @@ impl Supervisor {
             ShimRequest::Wait => Ok(Then::Wait),
             ShimRequest::Start { .. } => Err(bad("the container has been started already")),
             ShimRequest::Exec { spec, fds: roles, detach } => {
-                let started = self.start_exec(&spec, &mut Descriptors::new(roles, fds)?)?;
-                let roles = started.terminal.iter().map(|_| FdRole::Terminal).collect();
-                let sent: Vec<BorrowedFd<'_>> = started.terminal.iter().map(AsFd::as_fd).collect();
-                self.tell(id, &ShimReply::ExecStarted { pid: started.pid, fds: roles }, &sent);
-                Ok(if detach { Then::Close } else { Then::WaitForExec(started.id) })
+                Ok(Then::WaitForExec(self.start_exec(id, &spec, detach, &mut Descriptors::new(roles, fds)?)?))
             }
             ShimRequest::Signal { signal, all } => {
                 self.signal(signal, all)?;

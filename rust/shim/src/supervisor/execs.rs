@@ -1,17 +1,18 @@
 //! Further processes in the container: starting, killing as a tree, and telling how they ended.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ctr_spec::{ExecExit, ExecSpec, FailureKind, FdRole, SPEC_VERSION, ShimReply};
+use ctr_spec::{ExecExit, ExecSpec, Failure, FailureKind, FdRole, SPEC_VERSION, ShimReply};
 use ctr_sys::namespace;
 use ctr_sys::process::Child;
 
 use super::Supervisor;
 use crate::exec::{self, borrow};
 use crate::failure::{Outcome, Step, refused};
-use crate::launch::{exit_status, launch};
+use crate::init::report::Handoff;
+use crate::launch::{begin, end, exit_status};
 use crate::request::Descriptors;
 use crate::rootfs::dev::open_terminal;
 
@@ -26,17 +27,26 @@ pub struct Exec {
     timed_out: bool,
     started: Instant,
     oom_kills_before: u64,
+    /// Until its program was executed. The container's processes may stop it on the way, for ever.
+    starting: Option<Starting>,
 }
 
-/// What the client is told.
-pub struct StartedExec {
-    pub(super) id: u64,
-    pub(super) pid: u32,
+/// Who is to be told what, when the program runs.
+#[derive(Debug)]
+struct Starting {
+    handoff: Handoff,
+    client: u64,
+    is_detached: bool,
     /// The terminal's master side.
-    pub(super) terminal: Option<OwnedFd>,
+    terminal: Option<OwnedFd>,
 }
 
 impl Exec {
+    /// Readable when [`Supervisor::hear_exec`] has something to do.
+    pub(super) fn interest(&self) -> &OwnedFd {
+        self.starting.as_ref().map_or(&self.child.pidfd, |starting| starting.handoff.channel())
+    }
+
     pub(super) fn keep_deadline(&mut self, now: Instant) {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             self.deadline = None;
@@ -54,7 +64,14 @@ impl Exec {
 }
 
 impl Supervisor {
-    pub(super) fn start_exec(&mut self, spec: &ExecSpec, descriptors: &mut Descriptors) -> Outcome<StartedExec> {
+    /// Begins to start an exec for a client, which is told when the program runs or why it does not.
+    pub(super) fn start_exec(
+        &mut self,
+        client: u64,
+        spec: &ExecSpec,
+        is_detached: bool,
+        descriptors: &mut Descriptors,
+    ) -> Outcome<u64> {
         if spec.version != SPEC_VERSION || spec.process.args.is_empty() {
             let detail = "the version is unknown or there is no program to run";
             return Err(refused(FailureKind::BadRequest, "start a process", "", detail));
@@ -73,12 +90,12 @@ impl Supervisor {
         };
         let oom_kills_before = self.cgroups.oom_kills();
         let (master, slave) = terminal.unzip();
-        let launched = self
+        let begun = self
             .cgroups
             .entrance(group.as_deref())
             .step(FailureKind::NotRunning, "open the control groups", "")
             .and_then(|entrance| {
-                launch(0, &entrance, |reporter| {
+                begin(0, &entrance, |reporter| {
                     exec::run(exec::Plan {
                         spec,
                         init: self.init.pidfd.as_fd(),
@@ -90,8 +107,8 @@ impl Supervisor {
                     })
                 })
             });
-        let launched = match launched {
-            Ok(launched) => launched,
+        let (child, handoff) = match begun {
+            Ok(begun) => begun,
             Err(failure) => {
                 if let Some(group) = &group {
                     let _ = ctr_sys::cgroupfs::remove(group);
@@ -99,17 +116,64 @@ impl Supervisor {
                 return Err(failure);
             }
         };
-        let (started, pid) = (Instant::now(), launched.child.pid);
+        let started = Instant::now();
         self.execs.push(Exec {
             id,
-            child: launched.child,
+            child,
             deadline: spec.timeout_ms.map(|timeout| started + Duration::from_millis(timeout)),
             group,
             timed_out: false,
             started,
             oom_kills_before,
+            starting: Some(Starting { handoff, client, is_detached, terminal: master }),
         });
-        Ok(StartedExec { id, pid, terminal: master })
+        Ok(id)
+    }
+
+    /// Goes on with an exec that has something to tell: that its program runs, why it does not, or that it has ended.
+    pub(super) fn hear_exec(&mut self, id: u64) {
+        let Some(exec) = self.execs.iter_mut().find(|exec| exec.id == id) else { return };
+        let Some(starting) = &mut exec.starting else { return self.reap_exec(id) };
+        match starting.handoff.advance() {
+            Ok(false) => {}
+            Ok(true) => {
+                exec.started = Instant::now();
+                let pid = exec.child.pid;
+                if let Some(Starting { client, is_detached, terminal, .. }) = exec.starting.take() {
+                    let roles = terminal.iter().map(|_| FdRole::Terminal).collect();
+                    let sent: Vec<BorrowedFd<'_>> = terminal.iter().map(AsFd::as_fd).collect();
+                    self.tell(client, &ShimReply::ExecStarted { pid, fds: roles }, &sent);
+                    if is_detached {
+                        self.drop_client(client);
+                    }
+                }
+            }
+            Err(mut failure) => {
+                if exec.timed_out {
+                    failure.detail = "its time was over before the program ran".into();
+                }
+                self.abandon_exec(id, failure);
+            }
+        }
+    }
+
+    /// Ends an exec whose program does not run, and tells why.
+    fn abandon_exec(&mut self, id: u64, failure: Failure) {
+        let Some(index) = self.execs.iter().position(|exec| exec.id == id) else { return };
+        let exec = self.execs.remove(index);
+        end(&exec.child);
+        if let Some(group) = &exec.group {
+            let _ = ctr_sys::cgroupfs::remove(group);
+        }
+        self.conclude_exec(id, &ShimReply::Failed { failure });
+    }
+
+    /// A client that went away does not wait for its exec to start any longer.
+    pub(super) fn forget_client_of_execs(&mut self, client: u64) {
+        let is_its = |exec: &Exec| exec.starting.as_ref().is_some_and(|starting| starting.client == client);
+        if let Some(id) = self.execs.iter().find(|exec| is_its(exec)).map(|exec| exec.id) {
+            self.abandon_exec(id, refused(FailureKind::Internal, "start a process", "", "nobody waits for it"));
+        }
     }
 
     /// Children of this process land in the container's pid namespace from now on; done when first needed.
@@ -126,7 +190,7 @@ impl Supervisor {
     }
 
     /// Tells how an exec ended, when it did.
-    pub(super) fn reap_exec(&mut self, id: u64) {
+    fn reap_exec(&mut self, id: u64) {
         let Some(index) = self.execs.iter().position(|exec| exec.id == id) else { return };
         let Some((exit_code, signal)) = exit_status(&self.execs[index].child.pidfd, false) else { return };
         let exec = self.execs.remove(index);
@@ -159,6 +223,11 @@ impl Supervisor {
         let ids: Vec<u64> = self.execs.iter().map(|exec| exec.id).collect();
         for id in ids {
             if let Some(exec) = self.execs.iter().find(|exec| exec.id == id) {
+                if exec.starting.is_some() {
+                    let detail = "the container ended meanwhile";
+                    self.abandon_exec(id, refused(FailureKind::NotRunning, "start a process", "", detail));
+                    continue;
+                }
                 // Killed just now; not reaped by this look.
                 let _ = rustix::process::waitid(
                     rustix::process::WaitId::PidFd(exec.child.pidfd.as_fd()),

@@ -118,7 +118,7 @@ impl Supervisor {
             fds.push(PollFd::new(&client.socket, PollFlags::IN));
         }
         for exec in &self.execs {
-            fds.push(PollFd::new(&exec.child.pidfd, PollFlags::IN));
+            fds.push(PollFd::new(exec.interest(), PollFlags::IN));
         }
         self.streams.interests(&mut fds);
         let timeout = self.next_deadline().map(|deadline| {
@@ -148,7 +148,7 @@ impl Supervisor {
             self.forward_signals();
         }
         for id in ready_execs {
-            self.reap_exec(id);
+            self.hear_exec(id);
         }
         for id in ready_clients {
             self.hear_client(id);

@@ -91,6 +91,45 @@ fn execs_end_with_the_container() {
     running.wait();
 }
 
+/// The container's processes can stop a process that is just coming into their pid namespace, before its program runs.
+#[test]
+fn a_container_that_stops_every_exec_does_not_stop_its_supervisor() {
+    needs_root!();
+    let running = Container::new(&sh("while :; do kill -STOP -1; done")).start();
+    std::thread::scope(|scope| {
+        let execs: Vec<_> = (0..8).map(|_| scope.spawn(|| running.exec(&["true"]))).collect();
+        std::thread::sleep(Duration::from_millis(300));
+        let before = Instant::now();
+        running.signal(9, false);
+        assert!(before.elapsed() < Duration::from_secs(5), "the supervisor was held up");
+        for exec in execs {
+            match exec.join().unwrap() {
+                Ok((exit, ..)) => assert!(matches!(exit.exit_code, 0 | 137), "{exit:?}"),
+                // Killed with the container, of which the supervisor may not have heard yet.
+                Err(failure) => {
+                    assert!(matches!(failure.kind, FailureKind::NotRunning | FailureKind::Internal), "{failure:?}");
+                }
+            }
+        }
+    });
+    running.wait();
+}
+
+#[test]
+fn a_stopped_exec_ends_with_its_time_and_with_its_client() {
+    needs_root!();
+    let running = Container::new(&sh("while :; do kill -STOP -1; done")).start();
+    for _ in 0..8 {
+        // Stopped before or after its program ran: both end.
+        match running.exec_with(process(&["sleep", "100"]), |spec| spec.timeout_ms = Some(200)) {
+            Ok((exit, ..)) => assert!(exit.timed_out, "{exit:?}"),
+            Err(failure) => assert!(failure.detail.contains("time was over"), "{failure:?}"),
+        }
+    }
+    running.signal(9, false);
+    running.wait();
+}
+
 #[test]
 fn an_exec_gets_a_terminal() {
     needs_root!();
