@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyrust_ctr.containers import logs
-from pyrust_ctr.containers.logs import LogFiles, LogFilter, parse_record
+from pyrust_ctr.containers.logs import LogFiles, LogFilter, RecordParser
 from pyrust_ctr.errors import InvalidArgument
 from pyrust_ctr.models.container import LogLine
 
@@ -39,8 +39,12 @@ def rotate(log: Path, kept: int = 9) -> None:
     log.rename(log.with_name(f"{log.name}.1"))
 
 
-def numbers(lines: list[LogLine]) -> list[int]:
-    return [int(line.data) for line in lines]
+def lines(files: LogFiles) -> list[LogLine]:
+    return list(RecordParser().lines(files.records()))
+
+
+def numbers(found: list[LogLine]) -> list[int]:
+    return [int(line.data) for line in found]
 
 
 def test_rotated_files_come_first(log: Path) -> None:
@@ -49,13 +53,13 @@ def test_rotated_files_come_first(log: Path) -> None:
         if group < 2:
             rotate(log)
     with LogFiles(log) as files:
-        assert numbers(list(files.records())) == list(range(30))
+        assert numbers(lines(files)) == list(range(30))
 
 
 def test_reading_goes_on_where_it_stopped_across_rotations(log: Path) -> None:
     log.write_text(record(0))
     with LogFiles(log) as files:
-        assert numbers(list(files.records())) == [0]
+        assert numbers(lines(files)) == [0]
         assert list(files.records()) == []
         with log.open("a") as file:
             file.write(record(1))
@@ -64,39 +68,46 @@ def test_reading_goes_on_where_it_stopped_across_rotations(log: Path) -> None:
         log.write_text(record(3))
         rotate(log)
         log.write_text(record(4))
-        assert numbers(list(files.records())) == [1, 2, 3, 4]
+        assert numbers(lines(files)) == [1, 2, 3, 4]
         with log.open("a") as file:
             file.write(record(5))
-        assert numbers(list(files.records())) == [5]
+        assert numbers(lines(files)) == [5]
 
 
 def test_a_log_may_begin_later(log: Path) -> None:
     with LogFiles(log) as files:
         assert list(files.records()) == []
         log.write_text(record(7))
-        assert numbers(list(files.records())) == [7]
+        assert numbers(lines(files)) == [7]
 
 
 def test_half_a_record_waits_for_its_other_half(log: Path) -> None:
     whole = record(1)
     log.write_text(record(0) + whole[:10])
     with LogFiles(log) as files:
-        assert numbers(list(files.records())) == [0]
+        assert numbers(lines(files)) == [0]
         with log.open("a") as file:
             file.write(whole[10:])
-        assert numbers(list(files.records())) == [1]
+        assert numbers(lines(files)) == [1]
 
 
 def test_damaged_records_are_left_out(log: Path) -> None:
     log.write_text(record(0) + "{garbage\n" + '{"log": 5}\n' + "\0\0\0\n" + record(1))
     with LogFiles(log) as files:
-        assert numbers(list(files.records())) == [0, 1]
+        assert numbers(lines(files)) == [0, 1]
 
 
-def test_a_record() -> None:
-    line = parse_record(record(3, "stderr").encode())
-    assert line == LogLine("stderr", b"3\n", BASE * 10**9 + 3_500_000_000)
-    assert bytes(line) == b"3\n" if line else False
+def test_records() -> None:
+    records = [record(3, "stderr"), record(3), record(5)]
+    found = list(RecordParser().lines([one.encode() for one in records]))
+    assert found[0] == LogLine("stderr", b"3\n", BASE * 10**9 + 3_500_000_000)
+    assert [line.time_ns for line in found] == [(BASE + 3) * 10**9 + 500_000_000] * 2 + [
+        (BASE + 5) * 10**9 + 500_000_000
+    ]
+    assert bytes(found[0]) == b"3\n"
+    whole = json.dumps({"log": "x", "stream": "stdout", "time": "1970-01-01T00:00:01Z"}).encode()
+    offset = json.dumps({"log": "x", "stream": "stdout", "time": "1970-01-01T01:00:01.25+01:00"}).encode()
+    assert [line.time_ns for line in RecordParser().lines([whole, offset])] == [10**9, 1_250_000_000]
 
 
 def read(log: Path, wanted: LogFilter, tail: int | None = None) -> list[int]:

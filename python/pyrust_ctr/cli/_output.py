@@ -23,17 +23,14 @@ def line(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def raw(data: bytes) -> None:
-    """Bytes of a container, unchanged."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data)
+def raw(data: bytes, *, is_error: bool = False) -> None:
+    """Bytes of a container, unchanged; `flush_raw` brings them out."""
+    (sys.stderr if is_error else sys.stdout).buffer.write(data)
+
+
+def flush_raw() -> None:
+    """Brings out what `raw` was given."""
     sys.stdout.buffer.flush()
-
-
-def raw_error(data: bytes) -> None:
-    """Bytes of a container's standard error, unchanged."""
-    sys.stderr.flush()
-    sys.stderr.buffer.write(data)
     sys.stderr.buffer.flush()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -31,7 +30,14 @@ def logs(
     del details  # Docker's extra attributes come from log options that do not exist here
     with Engine() as engine:
         found = engine.containers.get(container)
+        stream = "stdout"
         for line in found.logs(follow=follow, tail=tail, since=since, until=until):
             data = f"{rfc3339(line.time_ns)} ".encode() + line.data if timestamps else line.data
-            (_output.raw if line.stream == "stdout" else _output.raw_error)(data)
-    sys.stdout.flush()
+            if follow or line.stream != stream:
+                # What a person sees of both streams is in the order in which it was written.
+                _output.flush_raw()
+                stream = line.stream
+            _output.raw(data, is_error=stream == "stderr")
+            if follow:
+                _output.flush_raw()
+    _output.flush_raw()

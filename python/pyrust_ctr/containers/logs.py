@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pyrust_ctr.containers.table import ContainerRow
 
 _POLL_S: Final = 0.05
+_STREAMS: Final = frozenset({"stdout", "stderr"})
+_LENGTH_OF_SECOND: Final = len("2026-01-31T12:00:00")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,16 +88,24 @@ def logs(
 
 
 def _lines(
-    files: LogFiles, wanted: LogFilter, tail: int | None, has_ended: Callable[[], bool] | None
+    files: LogFiles,
+    wanted: LogFilter,
+    tail: int | None,
+    has_ended: Callable[[], bool] | None,
 ) -> Iterator[LogLine]:
+    parser = RecordParser()
     with files:
-        present: Iterable[LogLine] = _wanted(files.records(), wanted)
+        records: Iterable[bytes] = files.records()
+        if tail is not None and wanted == LogFilter():
+            # What is not shown need not be understood.
+            records = deque(records, maxlen=tail)
+        present: Iterable[LogLine] = _wanted(parser, records, wanted)
         if tail is not None:
             present = deque(present, maxlen=tail)
         yield from present
         while has_ended is not None:
             is_last = has_ended()
-            for line in files.records():
+            for line in parser.lines(files.records()):
                 if wanted.is_past(line):
                     return
                 if wanted.accepts(line):
@@ -104,8 +114,8 @@ def _lines(
                 return
 
 
-def _wanted(lines: Iterable[LogLine], wanted: LogFilter) -> Iterator[LogLine]:
-    for line in lines:
+def _wanted(parser: RecordParser, records: Iterable[bytes], wanted: LogFilter) -> Iterator[LogLine]:
+    for line in parser.lines(records):
         if wanted.is_past(line):
             return
         if wanted.accepts(line):
@@ -128,7 +138,7 @@ class LogFiles:
             self._file.close()
             self._file = None
 
-    def records(self) -> Iterator[LogLine]:
+    def records(self) -> Iterator[bytes]:
         """Every complete record that was not read yet, across rotations."""
         if self._file is None and not self._open_oldest():
             return
@@ -137,16 +147,14 @@ class LogFiles:
             if not self._advance():
                 return
 
-    def _rest_of_file(self) -> Iterator[LogLine]:
+    def _rest_of_file(self) -> Iterator[bytes]:
         assert self._file is not None
         while chunk := self._file.readline():
             self._rest += chunk
             if not chunk.endswith(b"\n"):
                 return  # half a record: the shim is writing it
             record, self._rest = self._rest, b""
-            line = parse_record(record)
-            if line is not None:
-                yield line
+            yield record
 
     def _open_oldest(self) -> bool:
         # A file may be rotated away between looking and opening: the next older name has it then.
@@ -197,21 +205,33 @@ class LogFiles:
         return paths
 
 
-def parse_record(record: bytes) -> LogLine | None:
-    """One line of the file; None when it is not a record."""
-    try:
-        document = json.loads(record)
-        stream = document["stream"]
-        if stream not in {"stdout", "stderr"}:
-            return None
-        return LogLine(stream, document["log"].encode(errors="surrogateescape"), _time_ns(document["time"]))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None  # damaged by a power cut
+class RecordParser:
+    """From lines of the file to log lines. Most records of a second are read with one look at a calendar."""
 
+    def __init__(self) -> None:
+        self._second = ""
+        self._second_ns = 0
 
-def _time_ns(text: str) -> int:
-    """RFC 3339 in UTC, as the shim writes it."""
-    return parse_moment_ns(text, "the time of a record")
+    def lines(self, records: Iterable[bytes]) -> Iterator[LogLine]:
+        """The records that are whole; those that a power cut damaged are left out."""
+        for record in records:
+            try:
+                document = json.loads(record)
+                stream = document["stream"]
+                if stream in _STREAMS:
+                    yield LogLine(stream, document["log"].encode(), self._time_ns(document["time"]))
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue
+
+    def _time_ns(self, text: str) -> int:
+        """RFC 3339 in UTC, as the shim writes it."""
+        second, point, fraction = text.partition(".")
+        if not point or fraction[-1:] != "Z" or len(second) != _LENGTH_OF_SECOND:
+            return parse_moment_ns(text, "the time of a record")
+        if second != self._second:
+            self._second_ns = parse_moment_ns(f"{second}Z", "the time of a record")
+            self._second = second
+        return self._second_ns + int(fraction[:-1].ljust(9, "0"))
 
 
 def _count(tail: int | str | None) -> int | None:
