@@ -157,9 +157,10 @@ def cli(nothing_left: None, state_dir: Path) -> Iterator[CommandLine]:
     command_line = CommandLine(state_dir)
     yield command_line
     if (state_dir / "state.db").exists() and IS_ROOT:
-        left = command_line("ps", "-a", "-q").stdout.split()
-        if left:
-            command_line("rm", "-f", *left)
+        import pyrust_ctr
+
+        with pyrust_ctr.Engine(root=state_dir) as engine:
+            _remove_containers(engine)
 
 
 # --- registries -----------------------------------------------------------------------------------------
