@@ -36,6 +36,16 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a killed process is gone; the kernel may take a moment."""
+    deadline = time.monotonic() + 5
+    while is_alive(pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
 def folders(engine: Engine) -> list[str]:
     return os.listdir(f"{engine.root}/containers")
 
@@ -56,7 +66,7 @@ def test_a_killed_shim(engine: Engine, busybox: str) -> None:
     state = container.state
     assert state.exit_code == 137
     assert state.failure
-    assert not is_alive(program)
+    assert has_ended(program)
     container.start()
     assert container.state.is_running
     container.remove(force=True)
@@ -70,7 +80,7 @@ def test_a_killed_shim_of_a_thrown_away_container(engine: Engine, busybox: str) 
     deadline = time.monotonic() + 10
     while engine.containers.list(all=True):
         assert time.monotonic() < deadline
-    assert not is_alive(program)
+    assert has_ended(program)
     assert has_no_folders(engine)
 
 
@@ -124,7 +134,7 @@ def test_a_killed_script_takes_its_runs_along(engine: Engine, busybox: str) -> N
     process.kill()
     process.wait()
     assert engine.containers.list(all=True) == []
-    assert not is_alive(state.pid)
+    assert has_ended(state.pid)
     assert has_no_folders(engine)
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pyrust_ctr.containers.context import ContainerContext
     from pyrust_ctr.containers.table import ContainerRow
 
+_FORCE_PATIENCE_S: Final = 30.0
+_MOMENT_S: Final = 0.01
 _ORPHAN_AGE_S: Final = 60.0
 """A folder without a row is left alone for so long: its row may be about to be written."""
 
@@ -27,14 +29,28 @@ def remove(context: ContainerContext, row: ContainerRow, *, force: bool) -> None
     state = truth.observe(context, row)
     if state is None:
         return
-    if state.is_running:
-        if not force:
-            raise ContainerRunning(
-                f"You cannot remove a running container {row.id}. "
-                "Stop the container before attempting removal or force remove"
-            )
-        kill_and_wait(context, row)
-    truth.discard(context, row)
+    if state.is_running and not force:
+        raise _running(row)
+    deadline = time.monotonic() + _FORCE_PATIENCE_S
+    while True:
+        if force:
+            kill_and_wait(context, row)
+        try:
+            truth.discard(context, row)
+        except ContainerRunning as cause:
+            # Somebody is starting it at this moment: it runs before long, and is killed then.
+            if not force or time.monotonic() > deadline:
+                raise _running(row) from cause
+            time.sleep(_MOMENT_S)
+        else:
+            return
+
+
+def _running(row: ContainerRow) -> ContainerRunning:
+    return ContainerRunning(
+        f"You cannot remove a running container {row.id}. "
+        "Stop the container before attempting removal or force remove"
+    )
 
 
 def prune(context: ContainerContext, rows: Iterable[ContainerRow]) -> PruneResult:

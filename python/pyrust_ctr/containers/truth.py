@@ -19,7 +19,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from pyrust_ctr.errors import ContainerNotRunning, Error
+from pyrust_ctr.errors import ContainerNotRunning, ContainerRunning, Error
 from pyrust_ctr.models.container import ContainerState
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ def observe(context: ContainerContext, row: ContainerRow) -> ContainerState | No
     probe = context.runtime.probe_container(context.directory(row.id))
     if probe.state == "dead":
         probe = context.runtime.repair_container(context.directory(row.id), row.id)
-        if row.auto_remove:
-            discard(context, row)
+        if row.auto_remove and _discarded(context, row):
             return None
     if row.owner is not None and not row.owner.is_alive():
         abandon(context, row)
@@ -49,8 +48,8 @@ def observe(context: ContainerContext, row: ContainerRow) -> ContainerState | No
         return None
     ended_at_ns = probe.exit.finished_at_ns if probe.exit is not None and row.owner is None else None
     if row.auto_remove and ended_at_ns is not None and time.time_ns() - ended_at_ns > _REMOVAL_PATIENCE_NS:
-        discard(context, row)
-        return None
+        if _discarded(context, row):
+            return None
     return state_of(probe, auto_remove=row.auto_remove)
 
 
@@ -71,7 +70,7 @@ def reap_abandoned(context: ContainerContext) -> None:
 
 
 def abandon(context: ContainerContext, row: ContainerRow) -> None:
-    """Kills and removes a container whose owner died."""
+    """Kills and removes a container whose owner died; one that is just starting is left to the next comer."""
     directory = context.directory(row.id)
     try:
         context.runtime.signal_container(directory, signal.SIGKILL, everyone=True)
@@ -81,7 +80,7 @@ def abandon(context: ContainerContext, row: ContainerRow) -> None:
     except Error:
         # Whatever is wrong with its supervisor, repairing settles it.
         context.runtime.repair_container(directory, row.id)
-    discard(context, row)
+    _discarded(context, row)
 
 
 def discard(context: ContainerContext, row: ContainerRow) -> None:
@@ -91,6 +90,17 @@ def discard(context: ContainerContext, row: ContainerRow) -> None:
     """
     context.runtime.remove_container(context.directory(row.id), row.id, context.trash)
     context.table.delete(row.id)
+
+
+def _discarded(context: ContainerContext, row: ContainerRow) -> bool:
+    """`discard`, unless somebody is starting the container, or its shim still cleans up: the next
+    comer tries again.
+    """
+    try:
+        discard(context, row)
+    except ContainerRunning:
+        return False
+    return True
 
 
 def _ended(record: ExitRecord, *, is_removing: bool) -> ContainerState:
