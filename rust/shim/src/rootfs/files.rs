@@ -1,12 +1,13 @@
 //! Small files of the engine's making (`/etc/hosts` …), shown from a tmpfs of the container's own.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use ctr_spec::{FailureKind, InjectedFile, files::WORK};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::mount::MountAttrFlags;
 
 use super::Root;
+use super::mounts::refuse_proc;
 use super::new_mount::{attach, copy_of_entry, fresh, refer};
 use super::target::Shape;
 use crate::failure::{Outcome, Step};
@@ -26,8 +27,8 @@ pub fn inject(root: &Root, files: &[InjectedFile]) -> Outcome<()> {
     };
     let tmpfs = prepare().step(FailureKind::MountFailed, step, "")?;
     for (index, file) in files.iter().enumerate() {
-        let show = || -> std::io::Result<()> {
-            let name = index.to_string();
+        let name = index.to_string();
+        let make = || -> std::io::Result<OwnedFd> {
             let mode = Mode::from_raw_mode(file.mode & 0o7777);
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             let opened = rustix::fs::openat(&tmpfs, &name, flags, mode)?;
@@ -37,9 +38,11 @@ pub fn inject(root: &Root, files: &[InjectedFile]) -> Outcome<()> {
                 content = &content[count..];
             }
             rustix::fs::chmodat(&tmpfs, &name, mode, AtFlags::empty())?;
-            let target = root.find_or_make(&file.path, Shape::File)?;
-            attach(copy_of_entry(tmpfs.as_fd(), &name)?.as_fd(), target.as_fd())
+            root.find_or_make(&file.path, Shape::File)
         };
+        let target = make().step(FailureKind::MountFailed, step, &file.path)?;
+        refuse_proc(&target, step, &file.path)?;
+        let show = || attach(copy_of_entry(tmpfs.as_fd(), &name)?.as_fd(), target.as_fd());
         show().step(FailureKind::MountFailed, step, &file.path)?;
     }
     Ok(())

@@ -12,6 +12,18 @@ use super::new_mount::{attach, copy_of, fresh};
 use super::target::{clean, shape_of};
 use crate::failure::{Outcome, Step, refused};
 
+/// Files of /proc that only inform; programs like lxcfs give containers their own.
+const INFORMING: [&str; 8] = [
+    "proc/cpuinfo",
+    "proc/diskstats",
+    "proc/loadavg",
+    "proc/meminfo",
+    "proc/slabinfo",
+    "proc/stat",
+    "proc/swaps",
+    "proc/uptime",
+];
+
 /// A mount that waits for its target.
 #[derive(Debug)]
 pub struct Prepared<'a> {
@@ -78,12 +90,27 @@ pub fn attach_all(root: &Root, prepared: Vec<Prepared<'_>>) -> Outcome<()> {
         if clean(&spec.target).is_empty() {
             return Err(refused(FailureKind::MountFailed, step, &spec.target, "the root itself cannot be a target"));
         }
-        let put = || -> std::io::Result<()> {
-            let shape = shape_of(&mount)?;
-            let target = root.find_or_make(&spec.target, shape)?;
-            attach(mount.as_fd(), target.as_fd())
-        };
-        put().step(FailureKind::MountFailed, step, &spec.target)?;
+        let find = || -> std::io::Result<OwnedFd> { root.find_or_make(&spec.target, shape_of(&mount)?) };
+        let target = find().step(FailureKind::MountFailed, step, &spec.target)?;
+        if !INFORMING.contains(&clean(&spec.target).as_str()) && !is_proc(&mount) {
+            refuse_proc(&target, step, &spec.target)?;
+        }
+        attach(mount.as_fd(), target.as_fd()).step(FailureKind::MountFailed, step, &spec.target)?;
+    }
+    Ok(())
+}
+
+fn is_proc(fd: &OwnedFd) -> bool {
+    // `PROC_SUPER_MAGIC`
+    rustix::fs::fstatfs(fd).is_ok_and(|status| status.f_type == 0x9fa0)
+}
+
+/// Refuses a target that was resolved into procfs, by its name or by a link of the image: what is written there, by the
+/// engine or by programs that trust it, must not land in files of somebody's making.
+pub fn refuse_proc(target: &OwnedFd, step: &str, path: &str) -> Outcome<()> {
+    if is_proc(target) {
+        let detail = "it lies in /proc, where nothing can be mounted";
+        return Err(refused(FailureKind::MountFailed, step, path, detail));
     }
     Ok(())
 }

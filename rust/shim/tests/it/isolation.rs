@@ -139,6 +139,25 @@ fn mount_targets_stay_inside_of_the_root() {
 }
 
 #[test]
+fn nothing_is_mounted_into_proc() {
+    needs_root!();
+    let tmpfs = || MountKind::Tmpfs { size_bytes: None, mode: None };
+    for target in ["/proc", "/proc/self", "/proc/sys", "/proc/../proc/1/attr"] {
+        let mut container = Container::new(&["true"]);
+        container.spec.mounts = vec![mount(target, tmpfs())];
+        let failure = container.fail();
+        assert_eq!(failure.kind, FailureKind::MountFailed);
+        assert!(failure.detail.contains("/proc"), "{failure:?}");
+    }
+    let mut container = Container::new(&["cat", "/proc/uptime"]);
+    container.spec.mounts = vec![bind(std::path::Path::new("/dev/null"), "/proc/uptime")];
+    assert_eq!(container.run().stdout, "");
+    let mut container = Container::new(&["ls", "/proc/self/exe"]);
+    container.spec.mounts = vec![bind(std::path::Path::new("/proc"), "/proc")];
+    container.run();
+}
+
+#[test]
 fn a_readonly_root() {
     needs_root!();
     let mut container = Container::new(&sh("touch /x; echo a > /tmp/x || echo no; touch /dev/shm/x && pwd"));
