@@ -493,3 +493,35 @@ def test_public_names() -> None:
     assert set(pyrust_ctr.__all__) <= set(dir(pyrust_ctr))
     with pytest.raises(AttributeError):
         _ = pyrust_ctr.nothing  # type: ignore[attr-defined]
+
+
+def test_what_a_killed_shim_did_not_throw_away_is_thrown_away(engine: Engine, runtime: FakeRuntime) -> None:
+    container = sleeping(engine, auto_remove=True)
+    folder = Paths.resolve(engine.root).container(container.id)
+    process = runtime.containers[str(folder)]
+    process.spec["auto_remove"] = False  # its shim dies before it removes anything
+    container.stop(timeout=1)
+    assert container.status == "removing"
+    assert process.record is not None
+    process.record = replace(process.record, finished_at_ns=1)
+    assert engine.containers.list(all=True) == []
+    assert not folder.exists()
+
+
+def test_what_is_being_started_is_removed_by_force(
+    engine: Engine, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = engine.containers.create(IMAGE, ["true"])
+    refusals = [ContainerRunning("starting"), ContainerRunning("starting")]
+    remove = runtime.remove_container
+
+    def refuse_twice(*arguments: Any) -> None:
+        if refusals:
+            raise refusals.pop()
+        remove(*arguments)
+
+    monkeypatch.setattr(runtime, "remove_container", refuse_twice)
+    with pytest.raises(ContainerRunning, match="You cannot remove"):
+        container.remove()
+    container.remove(force=True)
+    assert engine.containers.list(all=True) == []

@@ -46,10 +46,8 @@ def observe(context: ContainerContext, row: ContainerRow) -> ContainerState | No
             return ContainerState("created")
         context.table.delete(row.id)
         return None
-    ended_at_ns = probe.exit.finished_at_ns if probe.exit is not None and row.owner is None else None
-    if row.auto_remove and ended_at_ns is not None and time.time_ns() - ended_at_ns > _REMOVAL_PATIENCE_NS:
-        if _discarded(context, row):
-            return None
+    if _is_overdue(row, probe) and _discarded(context, row):
+        return None
     return state_of(probe, auto_remove=row.auto_remove)
 
 
@@ -90,6 +88,13 @@ def discard(context: ContainerContext, row: ContainerRow) -> None:
     """
     context.runtime.remove_container(context.directory(row.id), row.id, context.trash)
     context.table.delete(row.id)
+
+
+def _is_overdue(row: ContainerRow, probe: Probe) -> bool:
+    """Whether a container that is thrown away should have been removed by its shim long ago."""
+    if not row.auto_remove or row.owner is not None or probe.exit is None:
+        return False
+    return time.time_ns() - probe.exit.finished_at_ns > _REMOVAL_PATIENCE_NS
 
 
 def _discarded(context: ContainerContext, row: ContainerRow) -> bool:
