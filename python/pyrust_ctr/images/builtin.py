@@ -6,6 +6,7 @@ They are made when they are first asked for and nothing here has their name. A p
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -37,7 +38,7 @@ def is_current(context: ImageContext, image: Image) -> bool:
     if image.manifest_type != MANIFEST_TYPE or HELLO_WORLD not in image.references:
         return True
     config = content.config_of(context, image, image.short_id)
-    return config.labels.get(_SOURCE_LABEL) == _digest(_program())
+    return config.labels.get(_SOURCE_LABEL) == _program_digest(_stamp())
 
 
 def make(context: ImageContext, canonical: str) -> Image:
@@ -94,6 +95,21 @@ def _program() -> bytes:
             f"this installation is incomplete: cannot read `{file}`: {cause.strerror}",
             hint="Install the package again.",
         ) from cause
+
+
+def _stamp() -> tuple[int, int, int, int]:
+    """Changes whenever another program is installed."""
+    try:
+        status = paths.binary(_PROGRAM).stat()
+    except OSError:
+        return (0, 0, 0, 0)
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1)
+def _program_digest(_stamp: tuple[int, int, int, int]) -> str:
+    """Asked for on every start, and a whole program to hash."""
+    return _digest(_program())
 
 
 def _layer(program: bytes) -> bytes:
