@@ -54,13 +54,3 @@ pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the kernel has just made it for us.
     Ok(unsafe { OwnedFd::from_raw_fd(copy as RawFd) })
 }
-
-/// Asks the kernel to begin writing a file's pages to the disk, without waiting for them.
-///
-/// # Errors
-/// What `sync_file_range(2)` reported.
-pub fn start_writeback(file: BorrowedFd<'_>) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
-    // SAFETY: no memory is involved.
-    check(unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) }.into()).map(drop)
-}

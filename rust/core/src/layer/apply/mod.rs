@@ -63,8 +63,6 @@ pub struct Applied {
 
 /// More implied directories than any honest archive has, bytes of their names; bounds memory.
 const MAX_IMPLIED_BYTES: usize = 16 << 20;
-/// Files from this size on are sent to the disk at once.
-const WRITEBACK_BYTES: u64 = 256 << 10;
 /// Mode of a directory that the archive only implies.
 const IMPLIED_MODE: u32 = 0o755;
 
@@ -210,10 +208,6 @@ impl<S: ByteSource> Applier<'_, S> {
         }
         if self.options.purpose == Purpose::Scratch {
             return Ok(());
-        }
-        if entry.size >= WRITEBACK_BYTES {
-            // A hint: the disk works while the next files are unpacked, and has less to do in the end.
-            let _ = ctr_sys::fds::start_writeback(fd.as_fd());
         }
         self.maker.complete_file(fd.as_fd(), entry, &entry.path)
     }
