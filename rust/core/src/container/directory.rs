@@ -143,7 +143,18 @@ impl ContainerDir {
             return Ok(true);
         }
         // A container that removes itself leaves no exit record; but its first process is dead.
-        Ok(self.started()?.is_some_and(|started| !is_alive(started.pid, started.pid_start_time)))
+        Ok(match self.started()? {
+            Some(started) => !is_alive(started.pid, started.pid_start_time),
+            // It is starting, or deletes its directory, which it has moved to the trash for that.
+            None => self.is_moved(),
+        })
+    }
+
+    /// Whether the path names another directory by now, or none.
+    fn is_moved(&self) -> bool {
+        let identity = |status: rustix::fs::Stat| (status.st_dev, status.st_ino);
+        let ours = rustix::fs::fstat(&self.fd).map(identity);
+        rustix::fs::lstat(&self.path).map(identity) != ours
     }
 
     fn open_lock(&self, access: OFlags) -> Result<Option<OwnedFd>> {
@@ -215,6 +226,26 @@ mod tests {
         assert!(is_alive(own, start_time));
         assert!(!is_alive(own, start_time + 1));
         assert!(!is_alive(u32::MAX, start_time));
+    }
+
+    #[test]
+    fn a_shim_that_deletes_its_directory_is_waited_for() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("container");
+        std::fs::create_dir(&path).unwrap();
+        let lock = File::create(path.join(files::LOCK)).unwrap();
+        assert!(ctr_sys::lock::try_lock(lock.as_fd()).unwrap());
+        let directory = ContainerDir::open_existing(&path).unwrap();
+        let never = &mut crate::container::never();
+        assert_eq!(directory.lock_when_ended(never).unwrap_err().kind, ErrorKind::AlreadyRunning, "it is starting");
+        // Moved to the trash, its records deleted, the lock not yet.
+        std::fs::rename(&path, parent.path().join("trash")).unwrap();
+        let shim = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(30));
+            drop(lock);
+        });
+        directory.lock_when_ended(never).unwrap();
+        shim.join().unwrap();
     }
 
     #[test]
