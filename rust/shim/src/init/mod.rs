@@ -155,7 +155,8 @@ fn build_root(plan: &Plan<'_>) -> Outcome<(rootfs::Root, rootfs::dev::Dev, Owned
 fn shared_memory(plan: &Plan<'_>) -> Outcome<Shm> {
     let own = Shm::Own(plan.spec.shm_size_bytes);
     if plan.namespaces.has_host_ipc {
-        return Ok(Shm::Host);
+        let copied = rootfs::shared_memory::of_host();
+        return Ok(Shm::Shared(copied.step(FailureKind::MountFailed, "share the memory of the host", "/dev/shm")?));
     }
     let Some((process, _)) = plan.namespaces.joined.iter().find(|(_, flag)| *flag == namespace::IPC) else {
         return Ok(own);

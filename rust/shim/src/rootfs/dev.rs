@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use ctr_spec::FailureKind;
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, makedev};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, makedev};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use rustix::pty::OpenptFlags;
@@ -32,9 +32,7 @@ const STEP: &str = "mount /dev";
 pub enum Shm {
     /// A tmpfs of the container's own, with this size limit in bytes.
     Own(u64),
-    /// The host's.
-    Host,
-    /// That of the container whose IPC namespace is shared, as a detached mount.
+    /// That of the host, or of the container whose IPC namespace is shared, as a detached mount.
     Shared(OwnedFd),
 }
 
@@ -72,10 +70,6 @@ pub fn mount(root: &Root, shm: Shm, has_all_devices: bool) -> Outcome<Dev> {
         let devpts = fresh("devpts", &options, inert)?;
         attach(devpts.as_fd(), refer(&tmpfs, "pts")?.as_fd())?;
         let shm = match shm {
-            Shm::Host => {
-                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                copy_of(rustix::fs::openat(CWD, "/dev/shm", flags, Mode::empty())?.as_fd(), false)?
-            }
             Shm::Shared(mount) => mount,
             Shm::Own(size_bytes) => {
                 let size = size_bytes.to_string();
@@ -83,8 +77,12 @@ pub fn mount(root: &Root, shm: Shm, has_all_devices: bool) -> Outcome<Dev> {
             }
         };
         attach(shm.as_fd(), refer(&tmpfs, "shm")?.as_fd())?;
-        let mqueue = fresh("mqueue", &[], INERT)?;
-        attach(mqueue.as_fd(), refer(&tmpfs, "mqueue")?.as_fd())?;
+        match fresh("mqueue", &[], INERT) {
+            Ok(mqueue) => attach(mqueue.as_fd(), refer(&tmpfs, "mqueue")?.as_fd())?,
+            // A kernel without POSIX message queues.
+            Err(Errno::NODEV) => {}
+            Err(error) => return Err(error.into()),
+        }
         if has_all_devices {
             copy_nodes("/dev", &tmpfs, true)?;
         }

@@ -1,4 +1,4 @@
-//! `/dev/shm` of a container whose IPC namespace is shared.
+//! `/dev/shm` of the host or of a container whose IPC namespace is shared.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -10,6 +10,15 @@ use super::new_mount::copy_of;
 
 /// `TMPFS_MAGIC`
 const TMPFS: i64 = 0x0102_1994;
+
+/// A detached copy of the host's `/dev/shm`.
+///
+/// # Errors
+/// What any of the calls reported; `ENOENT` on a host that has none.
+pub fn of_host() -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    copy_of(rustix::fs::openat(CWD, "/dev/shm", flags, Mode::empty())?.as_fd(), false)
+}
 
 /// Takes a detached copy of `/dev/shm` as the process behind `pidfd` sees it; `None` when what lies there is not a tmpfs.
 /// Goes into its mount namespace for that and comes back; the working directory stays what it is.
