@@ -5,3 +5,4 @@
 mod lifecycle;
 mod running;
 mod sandbox;
+mod unified;

@@ -53,7 +53,7 @@ fn masked_and_readonly_paths() {
     needs_root!();
     let ended = Container::new(&sh(
         "wc -c < /proc/keys; ls /proc/scsi | wc -l; echo x > /proc/sysrq-trigger; echo 1 > /proc/sys/kernel/panic; \
-         mkdir /sys/x; for d in /sys/fs/cgroup/*; do mkdir $d/x && echo made $d; done; touch /proc/scsi/x; \
+         mkdir /sys/x; for d in /sys/fs/cgroup /sys/fs/cgroup/*/; do mkdir $d/x && echo made $d; done; touch /proc/scsi/x; \
          ls /sys/fs/cgroup | tr '\\n' ' '; cat /sys/fs/cgroup/memory/memory.limit_in_bytes > /dev/null && echo seen",
     ))
     .run();
