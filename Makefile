@@ -14,11 +14,12 @@ export PYO3_BUILD_EXTENSION_MODULE := 1
 export CARGO_TARGET_DIR := $(CURDIR)/target
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-rust test-python lint lint-rust lint-python bench build develop clean cargo system test-wheel
+.PHONY: help demo test test-rust test-python test-vm lint lint-rust lint-python bench build develop clean cargo system test-wheel
 
 help:
 	@echo "make demo     build, install into .venv, run containers"
 	@echo "make test     every test (those that need root run as root only)"
+	@echo "make test-vm  the Rust tests on a kernel with control groups v2 alone, emulated by qemu"
 	@echo "make lint     formats, lints, types, import rules"
 	@echo "make bench    benchmarks beside crun and tar, as root"
 	@echo "make build    the wheel and the source distribution, in dist/"
@@ -66,6 +67,11 @@ test-python: system test-wheel
 	@echo "==> pytest"
 	@[ "$$(id -u)" -eq 0 ] || echo "==> skipped: tests marked root (this user is not root)"
 	@$(BIN)/pytest $(PYTEST_ARGS)
+
+test-vm: cargo
+	@echo "==> tests on a pure control group v2 kernel"
+	@.ci/system-packages vm
+	@$(PYTHON) -m tests.vm.run
 
 lint: lint-rust lint-python
 
