@@ -50,6 +50,10 @@ if TYPE_CHECKING:
     from pyrust_ctr.models.container import ExecResult, RunResult
 
 
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 class Error(Exception):
     """Base of every exception that this package raises on purpose."""
 
@@ -57,6 +61,8 @@ class Error(Exception):
     exit_status: ClassVar[int] = 125
 
     def __init__(self, message: str, *, hint: str = "") -> None:
+        # Messages quote texts of images, registries and containers, which must not drive a terminal.
+        message = message if message.isprintable() else _printable(message)
         super().__init__(message)
         self.message = message
         self.hint = hint

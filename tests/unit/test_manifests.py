@@ -11,6 +11,7 @@ from tests.support.layers import archive_of, gzip_layer, sha256
 
 from pyrust_ctr.errors import ContentError, Error, InvalidArgument, SizeMismatch, TooLarge, UnsupportedOption
 from pyrust_ctr.images import manifests
+from pyrust_ctr.images.documents import parse_object
 from pyrust_ctr.images.manifests import Descriptor, ImageIndex, ImageManifest
 from pyrust_ctr.images.platform import choose, host_platform, parse_platform
 from pyrust_ctr.models.image import Platform
@@ -210,3 +211,16 @@ def test_every_refusal_is_one_sentence() -> None:
             parse(document)
         assert not str(caught.value).endswith(".")
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "data", ['{"a": 1}'.encode("utf-16"), '{"a": 1}'.encode("utf-32-be"), b'{"a": "\\ud800"}']
+)
+def test_a_document_is_utf_8_with_whole_characters(data: bytes) -> None:
+    with pytest.raises(ContentError, match="not valid JSON"):
+        parse_object(data, "the document")
+    assert parse_object(b'{"a": "\\ud83d\\ude00"}', "the document") == {"a": "\U0001f600"}
+
+
+def test_a_message_cannot_drive_a_terminal() -> None:
+    assert str(Error("no \x1b[2J\n\x9b such `é`")) == "no \\x1b[2J\\n\\x9b such `é`"

@@ -58,7 +58,9 @@ def document(value: Any) -> None:
     """A JSON document, indented as Docker's `inspect` does."""
     import json
 
-    line(json.dumps(value, indent=4, ensure_ascii=False))
+    text = json.dumps(value, indent=4, ensure_ascii=False)
+    # JSON escapes the control characters of ASCII; terminals obey those behind it as well.
+    line("".join(f"\\u{ord(letter):04x}" if "\x7f" <= letter <= "\x9f" else letter for letter in text))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

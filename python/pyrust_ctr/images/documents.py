@@ -15,16 +15,19 @@ MAX_CONFIG_BYTES = 8 << 20
 def parse_object(data: bytes, what: str, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> dict[str, Any]:
     """The JSON object in `data`; `what` names it in errors ("the manifest of `x`").
 
-    Refused: anything but an object, a key twice in one object, numbers that are not numbers, nesting without
-    end.
+    Refused: anything but an object in UTF-8, a key twice in one object, numbers that are not numbers, nesting
+    without end, texts that cannot be written down again.
     """
     if len(data) > max_bytes:
         raise TooLarge(f"{what} has {len(data)} bytes, more than the limit of {max_bytes}")
     try:
-        document = json.loads(data, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        # Python would guess UTF-16 and UTF-32, which no other program reads here.
+        document = json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        if b"\\u" in data:  # half a surrogate pair is no character
+            json.dumps(document, ensure_ascii=False).encode()
     except RecursionError:
         raise ContentError(f"{what} is nested too deeply") from None
-    except ValueError as cause:  # JSONDecodeError, UnicodeDecodeError and the two refusals below
+    except ValueError as cause:  # JSONDecodeError, UnicodeError and the two refusals below
         raise ContentError(f"{what} is not valid JSON: {cause}") from None
     if not isinstance(document, dict):
         raise ContentError(f"{what} is not a JSON object")
