@@ -1,0 +1,1 @@
+"""What images, containers and registries may try, and must not achieve."""
