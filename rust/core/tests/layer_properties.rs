@@ -88,7 +88,7 @@ fn pack(entries: &[(String, Model)], with_gnu_names: bool) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn trees_come_out_as_they_went_in(entries in entries(), with_gnu_names: bool, compression in 0..3) {

@@ -148,6 +148,28 @@ fn entries_after_a_replaced_directory_land_in_the_new_one() {
 }
 
 #[test]
+fn the_last_mode_of_a_directory_holds() {
+    let store = TestStore::new();
+    let directory = |name: &str, mode| Header::new(name.as_bytes(), b'5').mode(mode);
+    let archive = Archive::new()
+        .header(directory("merged", 0o2755))
+        .header(directory("merged", 0o744))
+        .header(directory("again", 0o2755))
+        .file("again", "")
+        .header(directory("again", 0o711))
+        .header(directory("up/implied", 0o2755))
+        .file("up", "")
+        .header(directory("up", 0o755))
+        .file("up/implied/x", "")
+        .header(directory("late", 0o755))
+        .header(directory("late", 0o2711))
+        .finish();
+    let (_, files) = store.apply_good(archive);
+    let mode = |name: &str| std::fs::metadata(files.join(name)).unwrap().mode() & 0o7777;
+    assert_eq!((mode("merged"), mode("again"), mode("late"), mode("up/implied")), (0o744, 0o711, 0o2711, 0o755));
+}
+
+#[test]
 fn hard_links_stay_within_their_layer() {
     let store = TestStore::new();
     let archive = Archive::new().file("a", "x").hard_link("b", "/a").hard_link("b", "b").hard_link("a", "b").finish();

@@ -1,6 +1,7 @@
-//! What directories get only at the end: their time (every entry made in them changes it), and modes that would get in
+//! What directories get only at the end: their time (every entry made in them changes it), and their mode, which may get in
 //! the way before.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -30,13 +31,13 @@ impl Deferred {
         Self { records: Vec::new(), spill: None }
     }
 
-    /// Notes the time of the directory `path`, and its mode when it differs from the present one. `work` is a directory
+    /// Notes the time and the mode of the directory `path`; what is noted last for a path holds. `work` is a directory
     /// outside of the root for what memory does not hold.
-    pub fn push(&mut self, work: BorrowedFd<'_>, path: &[u8], mtime: Timestamp, mode: Option<u32>) -> Result<()> {
+    pub fn push(&mut self, work: BorrowedFd<'_>, path: &[u8], mtime: Timestamp, mode: u32) -> Result<()> {
         self.records.extend_from_slice(&(path.len() as u32).to_le_bytes());
         self.records.extend_from_slice(&mtime.seconds.to_le_bytes());
         self.records.extend_from_slice(&mtime.nanoseconds.to_le_bytes());
-        self.records.extend_from_slice(&mode.unwrap_or(u32::MAX).to_le_bytes());
+        self.records.extend_from_slice(&mode.to_le_bytes());
         self.records.extend_from_slice(path);
         if self.records.len() >= MEMORY_BYTES {
             self.spill(work).map_err(|cause| failure("keep the list of directories of", path, cause))?;
@@ -57,7 +58,7 @@ impl Deferred {
 
     /// Finishes every directory. A directory that was replaced since is left alone.
     pub fn finish(self, root: &mut Beneath) -> Result<()> {
-        let mut restrictive = Vec::new();
+        let mut restrictive = BTreeMap::new();
         if let Some(mut file) = self.spill {
             let rewound = file.seek(SeekFrom::Start(0));
             rewound.map_err(|cause| failure("read the list of directories of", b"", cause))?;
@@ -79,24 +80,24 @@ fn open_spill(work: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
-fn finish_records(records: &mut impl Read, root: &mut Beneath, restrictive: &mut Vec<(Vec<u8>, u32)>) -> Result<()> {
+fn finish_records(records: &mut impl Read, root: &mut Beneath, restrictive: &mut BTreeMap<Vec<u8>, u32>) -> Result<()> {
     let is_privileged = rustix::process::geteuid().is_root();
     let mut path = Vec::new();
     while let Some((mtime, mode)) =
         next_record(records, &mut path).map_err(|cause| failure("read the list of directories of", &path, cause))?
     {
-        match mode {
-            Some(mode) if !is_privileged && mode & 0o700 != 0o700 => {
-                finish_directory(root, &path, Some(mtime), None)?;
-                restrictive.push((path.clone(), mode));
-            }
-            _ => finish_directory(root, &path, Some(mtime), mode)?,
+        if !is_privileged && mode & 0o700 != 0o700 {
+            finish_directory(root, &path, Some(mtime), None)?;
+            restrictive.insert(path.clone(), mode);
+        } else {
+            restrictive.remove(&path);
+            finish_directory(root, &path, Some(mtime), Some(mode))?;
         }
     }
     Ok(())
 }
 
-fn next_record(records: &mut impl Read, path: &mut Vec<u8>) -> std::io::Result<Option<(Timestamp, Option<u32>)>> {
+fn next_record(records: &mut impl Read, path: &mut Vec<u8>) -> std::io::Result<Option<(Timestamp, u32)>> {
     let mut head = [0u8; 20];
     if records.read(&mut head[..1])? == 0 {
         return Ok(None);
@@ -107,8 +108,7 @@ fn next_record(records: &mut impl Read, path: &mut Vec<u8>) -> std::io::Result<O
     records.read_exact(path)?;
     let seconds = (u64::from(word(8)) << 32 | u64::from(word(4))).cast_signed();
     let mtime = Timestamp { seconds, nanoseconds: word(12) };
-    let mode = word(16);
-    Ok(Some((mtime, (mode != u32::MAX).then_some(mode))))
+    Ok(Some((mtime, word(16))))
 }
 
 fn finish_directory(root: &mut Beneath, path: &[u8], mtime: Option<Timestamp>, mode: Option<u32>) -> Result<()> {

@@ -53,25 +53,18 @@ impl Maker {
         rustix::fs::futimens(fd, &times).map_err(|errno| failure("set the time of", path, errno))
     }
 
-    /// Completes a directory but for its time; returns the mode that has to wait for the end, if any.
-    pub fn complete_directory(
-        &self,
-        fd: BorrowedFd<'_>,
-        entry: &Entry,
-        path: &[u8],
-        is_new: bool,
-    ) -> Result<Option<u32>> {
-        let present = present_mode(entry.mode);
+    /// Completes a directory but for its time and its final mode.
+    pub fn complete_directory(&self, fd: BorrowedFd<'_>, entry: &Entry, path: &[u8], is_new: bool) -> Result<()> {
         if is_new {
             self.own(fd, entry, path)?;
         } else if self.keeps_owners {
             give(fd, entry, path)?;
         }
         if !self.has_clear_umask || !is_new {
-            fchmod(fd, Mode::from_raw_mode(present)).map_err(|errno| failure("set the mode of", path, errno))?;
+            let mode = Mode::from_raw_mode(present_mode(entry.mode));
+            fchmod(fd, mode).map_err(|errno| failure("set the mode of", path, errno))?;
         }
-        self.set_xattrs(fd, entry, path)?;
-        Ok((present != entry.mode).then_some(entry.mode))
+        self.set_xattrs(fd, entry, path)
     }
 
     /// Completes a link, device or fifo, which cannot be opened.

@@ -150,8 +150,8 @@ impl<S: ByteSource> Applier<'_, S> {
         if self.options.purpose == Purpose::Scratch {
             return Ok(());
         }
-        let mode = self.maker.complete_directory(self.root.root(), entry, b".", false)?;
-        self.deferred.push(self.work, b"", entry.mtime, mode)?;
+        self.maker.complete_directory(self.root.root(), entry, b".", false)?;
+        self.deferred.push(self.work, b"", entry.mtime, entry.mode)?;
         self.applied.implied.remove(&b""[..]);
         self.applied.entries += 1;
         Ok(())
@@ -185,9 +185,9 @@ impl<S: ByteSource> Applier<'_, S> {
             self.root.remember(path.path(), fd);
             return Ok(());
         }
-        let mode = self.maker.complete_directory(fd.as_fd(), entry, &entry.path, is_new)?;
+        self.maker.complete_directory(fd.as_fd(), entry, &entry.path, is_new)?;
         self.root.remember(path.path(), fd);
-        self.deferred.push(self.work, path.path(), entry.mtime, mode)
+        self.deferred.push(self.work, path.path(), entry.mtime, entry.mode)
     }
 
     fn make_file(&mut self, entry: &Entry, path: &CleanPath) -> Result<()> {
@@ -356,7 +356,7 @@ impl<S: ByteSource> Applier<'_, S> {
     /// Notes a directory that the archive has no entry for (yet). Its time is the epoch: the same archive gives the same
     /// layer at any time.
     fn imply(&mut self, path: &[u8]) -> Result<()> {
-        self.deferred.push(self.work, path, Timestamp::default(), None)?;
+        self.deferred.push(self.work, path, Timestamp::default(), IMPLIED_MODE)?;
         self.implied_bytes += path.len();
         if self.implied_bytes > MAX_IMPLIED_BYTES {
             let message = "the archive lacks entries for too many of its directories";
