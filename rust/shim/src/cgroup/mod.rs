@@ -223,9 +223,11 @@ impl Cgroups {
 fn make_directory(mount: &Path, parent: &Path, path: &Path, dir: &CgroupDir) -> io::Result<()> {
     for _ in 0..MAKE_ATTEMPTS {
         match fs::create_dir(path) {
-            Ok(()) if dir.enable.is_empty() => return Ok(()),
             Ok(()) => {
-                enable(mount, parent, dir);
+                // Somebody else made the parent, and has not handed them down yet.
+                if !lists(&path.join("cgroup.controllers"), &dir.enable) {
+                    enable(mount, parent, &dir.enable);
+                }
                 return Ok(());
             }
             // Another container's shim removed the shared parent in between, or it never was there.
@@ -234,7 +236,7 @@ fn make_directory(mount: &Path, parent: &Path, path: &Path, dir: &CgroupDir) -> 
                     return Err(error);
                 }
                 fs::create_dir_all(parent)?;
-                enable(mount, parent, dir);
+                enable(mount, parent, &dir.enable);
             }
             // Left behind by a shim that was killed: the container's lock is ours now, so nobody else uses it.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -247,15 +249,31 @@ fn make_directory(mount: &Path, parent: &Path, path: &Path, dir: &CgroupDir) -> 
     Err(io::ErrorKind::ResourceBusy.into())
 }
 
-/// v2: hands controllers down. A refusal shows when a limit that needs the controller is written.
-fn enable(mount: &Path, parent: &Path, dir: &CgroupDir) {
-    for controller in &dir.enable {
-        let mut level = mount.to_path_buf();
-        let below = parent.strip_prefix(mount).unwrap_or(Path::new(""));
-        let _ = write_file(&level.join("cgroup.subtree_control"), &format!("+{controller}"));
-        for component in below {
-            level.push(component);
-            let _ = write_file(&level.join("cgroup.subtree_control"), &format!("+{controller}"));
+/// v2: whether all of these controllers are named in a group's file.
+fn lists(file: &Path, wanted: &[String]) -> bool {
+    wanted.is_empty()
+        || fs::read_to_string(file).is_ok_and(|text| {
+            wanted.iter().all(|name| text.split_ascii_whitespace().any(|controller| controller == name))
+        })
+}
+
+/// v2: hands controllers down, from the mount to the parent. A refusal shows when a limit that needs the controller is
+/// written. A write may wait for groups that are just going away, so there is no more than one a level.
+fn enable(mount: &Path, parent: &Path, controllers: &[String]) {
+    let mut level = mount.to_path_buf();
+    let below = parent.strip_prefix(mount).unwrap_or(Path::new(""));
+    for component in std::iter::once(Path::new("").as_os_str()).chain(below) {
+        level.push(component);
+        let file = level.join("cgroup.subtree_control");
+        if lists(&file, controllers) {
+            continue;
+        }
+        let all: Vec<String> = controllers.iter().map(|controller| format!("+{controller}")).collect();
+        // One that is refused must not keep the others away.
+        if write_file(&file, &all.join(" ")).is_err() {
+            for controller in &all {
+                let _ = write_file(&file, controller);
+            }
         }
     }
 }

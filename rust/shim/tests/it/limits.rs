@@ -103,3 +103,27 @@ fn nodes_that_must_not_be_made_are_bound() {
     let ended = container.run();
     assert_eq!(ended.stdout, "1\n1:3\n", "{}", ended.stderr);
 }
+
+#[test]
+fn controllers_are_handed_down_whoever_made_the_parent() {
+    needs_root!();
+    if has_v1("memory") || has_v1("pids") {
+        eprintln!("skipped: the control groups of this machine are not v2 alone");
+        return;
+    }
+    for is_made_before in [false, true] {
+        let mut container = Container::new(&["cat", "/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/memory.max"]);
+        let dir = &mut container.cgroups.dirs[0];
+        dir.parent = format!("{}-{is_made_before}/inner", dir.parent);
+        dir.enable.insert(0, "nonsense".into());
+        let parent = std::path::Path::new(&dir.mount).join(&dir.parent);
+        if is_made_before {
+            std::fs::create_dir_all(&parent).unwrap();
+        }
+        container.limit("pids", "pids.max", "7", true);
+        container.limit("memory", "memory.max", "33554432", true);
+        let ended = container.run();
+        assert_eq!(ended.stdout, "7\n33554432\n", "{}", ended.stderr);
+        assert!(!parent.exists() && !parent.parent().unwrap().exists());
+    }
+}
