@@ -84,9 +84,22 @@ fn open_process(pid: u32, start_time: u64) -> Outcome<OwnedFd> {
     Ok(handle)
 }
 
-/// Field 22 of `/proc/<pid>/stat`; the second field may hold spaces and parentheses.
+/// When a process was started: field 22 of `/proc/<pid>/stat`, clock ticks.
 pub fn start_time_of(pid: u32) -> Option<u64> {
+    status_field(pid, 22)
+}
+
+/// Whether a child of ours has begun to exit. The first process of a pid namespace kills all others before its own exit
+/// can be waited for.
+pub fn is_exiting(pid: u32) -> bool {
+    const PF_EXITING: u64 = 4;
+    status_field(pid, 9).is_none_or(|flags| flags & PF_EXITING != 0)
+}
+
+/// A number from `/proc/<pid>/stat`, counted as in `proc_pid_stat(5)`, from 3 on.
+fn status_field(pid: u32, number: usize) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field may hold spaces and parentheses.
     let (_, rest) = text.rsplit_once(") ")?;
-    rest.split(' ').nth(19)?.parse().ok()
+    rest.split(' ').nth(number - 3)?.parse().ok()
 }

@@ -13,6 +13,7 @@ use crate::exec::{self, borrow};
 use crate::failure::{Outcome, Step, refused};
 use crate::init::report::Handoff;
 use crate::launch::{begin, end, exit_status};
+use crate::namespaces::is_exiting;
 use crate::request::Descriptors;
 use crate::rootfs::dev::open_terminal;
 
@@ -39,6 +40,10 @@ struct Starting {
     is_detached: bool,
     /// The terminal's master side.
     terminal: Option<OwnedFd>,
+}
+
+fn ended_meanwhile() -> Failure {
+    refused(FailureKind::NotRunning, "start a process", "", "the container ended meanwhile")
 }
 
 impl Exec {
@@ -151,6 +156,8 @@ impl Supervisor {
             Err(mut failure) => {
                 if exec.timed_out {
                     failure.detail = "its time was over before the program ran".into();
+                } else if is_exiting(self.init.pid) {
+                    failure = ended_meanwhile();
                 }
                 self.abandon_exec(id, failure);
             }
@@ -224,8 +231,7 @@ impl Supervisor {
         for id in ids {
             if let Some(exec) = self.execs.iter().find(|exec| exec.id == id) {
                 if exec.starting.is_some() {
-                    let detail = "the container ended meanwhile";
-                    self.abandon_exec(id, refused(FailureKind::NotRunning, "start a process", "", detail));
+                    self.abandon_exec(id, ended_meanwhile());
                     continue;
                 }
                 // Killed just now; not reaped by this look.
