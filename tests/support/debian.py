@@ -24,7 +24,10 @@ def minimal_debian(directory: Path) -> bytes:
         "bookworm",
         str(archive),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    # On failure it sends a hang-up to its whole process group.
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=False, start_new_session=True
+    )
     if done.returncode != 0:
         pytest.skip(f"mmdebstrap cannot make an image here: {done.stderr.strip().splitlines()[-1:]}")
     return archive.read_bytes()
