@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,11 @@ _FAILED = pytest.StashKey[bool]()
 def pytest_configure(config: pytest.Config) -> None:
     if os.environ.get("CI") == "true" and not IS_ROOT:
         pytest.exit("continuous integration must run as root: the tests that prove most need it", 1)
+    if config.option.basetemp is None:
+        # A folder of this session's own: sessions that share one clear away each other's files.
+        folder = tempfile.mkdtemp(prefix="pyrust-ctr-tests-")
+        config.option.basetemp = folder
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
