@@ -48,7 +48,7 @@ def test_fork_bomb(engine: Engine, busybox: str) -> None:
 
 def _files(container: Container, name: str) -> list[Path]:
     top = Path("/sys/fs/cgroup")
-    return [path for pattern in ("", "*/") for path in top.glob(f"{pattern}pyrust-ctr/{container.id}/{name}")]
+    return [path for pattern in ("", "*/") for path in top.glob(f"{pattern}pyrust-ctr-{container.id}/{name}")]
 
 
 def test_fork_bomb_of_an_exec_with_a_timeout(engine: Engine, busybox: str) -> None:

@@ -104,9 +104,8 @@ def _mounts() -> frozenset[str]:
 def _cgroups() -> frozenset[str]:
     found: set[str] = set()
     top = Path("/sys/fs/cgroup")
-    for parent in [top / ENGINE, *top.glob(f"*/{ENGINE}")]:
-        if parent.is_dir():
-            found.update(folder for folder, _, _ in os.walk(parent) if folder != str(parent))
+    for group in [*top.glob(f"{ENGINE}-*"), *top.glob(f"*/{ENGINE}-*")]:
+        found.update(folder for folder, _, _ in os.walk(group))
     return frozenset(found)
 
 

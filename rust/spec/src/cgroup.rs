@@ -33,9 +33,9 @@ pub struct CgroupDir {
     pub controllers: Vec<String>,
     /// Mount point of the hierarchy, absolute.
     pub mount: String,
-    /// The shared parent below the mount (`pyrust-ctr`); made when missing, removed when empty.
+    /// A shared parent below the mount, made when missing and removed when empty; the empty string is the mount itself.
     pub parent: String,
-    /// Name of the container's own directory below the parent: the container's id.
+    /// Name of the container's own directory below the parent.
     pub name: String,
     /// v2: controllers to enable in the `cgroup.subtree_control` of the mount and of the parent.
     #[serde(default)]

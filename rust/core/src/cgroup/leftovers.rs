@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Hierarchies, PARENT};
+use super::{Hierarchies, group_name};
 use crate::{Error, ErrorKind, Result};
 
 /// Where a container's control groups are, if they are.
@@ -14,7 +14,7 @@ fn directories(machine: &Hierarchies, id: &str) -> Result<Vec<PathBuf>> {
     let unified = machine.v2.iter().map(|hierarchy| &hierarchy.mount);
     // The unified one first: one write kills everything.
     let mounts = unified.chain(machine.v1.iter().map(|hierarchy| &hierarchy.mount));
-    Ok(mounts.map(|mount| Path::new(mount).join(PARENT).join(id)).collect())
+    Ok(mounts.map(|mount| Path::new(mount).join(group_name(id))).collect())
 }
 
 /// Kills every process that is left in a container's control groups.
@@ -26,15 +26,11 @@ pub fn kill_leftovers(machine: &Hierarchies, id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Removes a container's control groups, and their shared parents when they are empty; nothing there is fine.
+/// Removes a container's control groups; nothing there is fine.
 pub fn remove_leftovers(machine: &Hierarchies, id: &str) -> Result<()> {
     for directory in directories(machine, id)? {
         ctr_sys::cgroupfs::remove(&directory)
             .map_err(|cause| Error::io("remove the control group", &directory, cause))?;
-        if let Some(parent) = directory.parent() {
-            // Refused while another container has a group there.
-            let _ = std::fs::remove_dir(parent);
-        }
     }
     Ok(())
 }
@@ -54,6 +50,6 @@ mod tests {
         let id = "a".repeat(64);
         kill_leftovers(&machine, &id).unwrap();
         remove_leftovers(&machine, &id).unwrap();
-        assert_eq!(directories(&machine, &id).unwrap(), [Path::new("/nowhere/pyrust-ctr").join(&id)]);
+        assert_eq!(directories(&machine, &id).unwrap(), [Path::new("/nowhere").join(format!("pyrust-ctr-{id}"))]);
     }
 }

@@ -2,7 +2,7 @@
 
 use ctr_spec::{CgroupDir, CgroupPlan, CgroupVersion, CgroupWrite, DevicesSpec, LimitsSpec};
 
-use super::{Hierarchies, PARENT, device_program, limits};
+use super::{Hierarchies, device_program, group_name, limits};
 use crate::Result;
 
 /// Controllers of which every container gets a group: for limits, accounting, and to find and freeze its processes.
@@ -34,8 +34,8 @@ pub fn plan(machine: &Hierarchies, wanted: &LimitsSpec, devices: &DevicesSpec, i
             version: CgroupVersion::V1,
             controllers: hierarchy.controllers.clone(),
             mount: hierarchy.mount.clone(),
-            parent: PARENT.into(),
-            name: id.into(),
+            parent: String::new(),
+            name: group_name(id),
             enable: Vec::new(),
             writes,
         });
@@ -51,8 +51,8 @@ pub fn plan(machine: &Hierarchies, wanted: &LimitsSpec, devices: &DevicesSpec, i
             version: CgroupVersion::V2,
             controllers: enable.clone(),
             mount: hierarchy.mount.clone(),
-            parent: PARENT.into(),
-            name: id.into(),
+            parent: String::new(),
+            name: group_name(id),
             writes: enable.iter().flat_map(|controller| limits::v2_writes(controller, wanted)).collect(),
             enable,
         });

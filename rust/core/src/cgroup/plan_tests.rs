@@ -67,7 +67,7 @@ fn a_hybrid_machine_gets_v1_groups_and_one_unified() {
     assert_eq!(plan.dirs.last().unwrap().version, CgroupVersion::V2);
     assert_eq!(writes(&plan), ["devices.deny=a", "devices.allow=c 1:* rwm"]);
     assert_eq!(plan.device_program, None);
-    assert!(plan.dirs.iter().all(|dir| dir.parent == "pyrust-ctr" && dir.name == "abc"));
+    assert!(plan.dirs.iter().all(|dir| dir.parent.is_empty() && dir.name == "pyrust-ctr-abc"));
 }
 
 #[test]

@@ -142,7 +142,7 @@ pub fn id_of(spec: &Value) -> &str {
 pub fn groups_of(id: &str) -> Vec<PathBuf> {
     let machine = ctr_core::cgroup::host().unwrap();
     let mounts = machine.v1.iter().map(|v1| &v1.mount).chain(machine.v2.iter().map(|v2| &v2.mount));
-    mounts.map(|mount| Path::new(mount).join("pyrust-ctr").join(id)).filter(|path| path.exists()).collect()
+    mounts.map(|mount| Path::new(mount).join(ctr_core::cgroup::group_name(id))).filter(|path| path.exists()).collect()
 }
 
 pub fn fresh_id() -> String {

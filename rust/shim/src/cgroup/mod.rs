@@ -79,7 +79,11 @@ pub fn make(plan: &CgroupPlan) -> Outcome<Cgroups> {
 impl Cgroups {
     fn add(&mut self, dir: &CgroupDir) -> Outcome<()> {
         let plain = |text: &str| !text.is_empty() && text.split('/').all(|part| !matches!(part, "" | "." | ".."));
-        if !plain(&dir.parent) || !plain(&dir.name) || dir.name.contains('/') || !dir.mount.starts_with('/') {
+        if !(dir.parent.is_empty() || plain(&dir.parent))
+            || !plain(&dir.name)
+            || dir.name.contains('/')
+            || !dir.mount.starts_with('/')
+        {
             return Err(refused(FailureKind::BadRequest, "make the control group", &dir.name, "a name is not plain"));
         }
         let mount = PathBuf::from(&dir.mount);
