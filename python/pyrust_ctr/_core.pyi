@@ -272,6 +272,12 @@ class Attachment:
 def set_shim(path: str) -> None:
     """Names the shim's executable; it is copied once into a sealed memfd and started from there."""
 
+def release_spare_shims() -> None:
+    """Ends the shims that `run_container` keeps in reserve from its second call on, at most two a process.
+
+    One that is not used ends by itself after half a minute, or with this process.
+    """
+
 def create_container(container_dir: str, spec_json: bytes) -> None:
     """Makes `container_dir` with `spec.json` and `lock`; the spec is parsed and checked.
 

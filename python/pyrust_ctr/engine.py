@@ -130,6 +130,9 @@ class Engine:
         with self._guard:
             # The services refer to each other in a circle, which would keep them until a collection.
             parts, self._parts = self._parts, {}
+        runtime: Runtime | None = parts.get("runtime")
+        if runtime is not None:
+            runtime.release_spare_shims()
         database: Database | None = parts.get("database")
         if database is not None:
             database.close()

@@ -275,6 +275,9 @@ class FakeRuntime(FakeImageRuntime):
         shutil.rmtree(container_dir, ignore_errors=True)
         self.containers.pop(container_dir, None)
 
+    def release_spare_shims(self) -> None:
+        pass
+
     def doctor(self, state_dir: str) -> list[FakeFeature]:
         del state_dir
         return [

@@ -374,6 +374,10 @@ class CoreRuntime:
         return list(_core.doctor(state_dir))
 
     @translated
+    def release_spare_shims(self) -> None:
+        _core.release_spare_shims()
+
+    @translated
     def host_cgroup_version(self) -> str:
         return _core.host_cgroup_version()
 

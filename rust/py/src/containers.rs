@@ -21,6 +21,11 @@ fn set_shim(path: PathBuf) {
 }
 
 #[pyfunction]
+fn release_spare_shims(py: Python<'_>) {
+    py.detach(container::release_spare_shims);
+}
+
+#[pyfunction]
 fn create_container(py: Python<'_>, container_dir: PathBuf, spec_json: &[u8]) -> PyResult<()> {
     enter(py, || container::create(&container_dir, spec_json))
 }
@@ -152,6 +157,7 @@ fn remove_container(py: Python<'_>, container_dir: PathBuf, container_id: &str, 
 
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(set_shim, module)?)?;
+    module.add_function(wrap_pyfunction!(release_spare_shims, module)?)?;
     module.add_function(wrap_pyfunction!(create_container, module)?)?;
     module.add_function(wrap_pyfunction!(start_container, module)?)?;
     module.add_function(wrap_pyfunction!(run_container, module)?)?;

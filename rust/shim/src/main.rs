@@ -25,6 +25,9 @@ fn main() {
         return;
     }
     let Some(control) = ctr_sys::fds::take_inherited(ctr_sys::spawn::CONTROL_FD) else { return };
+    if !request::arrives(control.as_fd()) {
+        return;
+    }
     let (request, descriptors) = match request::receive_start(control.as_fd()) {
         Ok(Some(received)) => received,
         // Whoever started us went away without a word.
@@ -34,6 +37,9 @@ fn main() {
             return;
         }
     };
+    // For `ps`: whose supervisor this is.
+    let name = request.spec.id.bytes().take(12).filter(|byte| *byte != 0).collect();
+    let _ = std::ffi::CString::new::<Vec<u8>>(name).map(|name| rustix::thread::set_name(&name));
     supervisor::run(control, request, descriptors);
 }
 

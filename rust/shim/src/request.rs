@@ -11,6 +11,8 @@ use crate::failure::refused;
 
 /// Longest start message: a specification with a seccomp profile and many small files.
 const MAX_START_BYTES: usize = 16 << 20;
+/// How long a shim waits for its container.
+const MAX_IDLE_S: i64 = 30;
 /// Longest message of a client.
 pub const MAX_CLIENT_BYTES: usize = 1 << 20;
 
@@ -33,6 +35,28 @@ impl Descriptors {
         let index = self.0.iter().position(|(found, _)| *found == role)?;
         Some(self.0.remove(index).1)
     }
+}
+
+/// Waits for the beginning of the start message. A shim that was started in reserve and is not needed ends after a while;
+/// whoever sends to it then is told so by the refused send.
+pub fn arrives(control: BorrowedFd<'_>) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let is_readable = |timeout: Timespec| loop {
+        match poll(&mut [PollFd::from_borrowed_fd(control, PollFlags::IN)], Some(&timeout)) {
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(count) => return count > 0,
+            Err(_) => return true,
+        }
+    };
+    is_readable(Timespec { tv_sec: MAX_IDLE_S, tv_nsec: 0 })
+        || rustix::net::shutdown(control, rustix::net::Shutdown::Read).is_err()
+        // A message that came in between is still there, and is the last.
+        || has_data(control)
+}
+
+fn has_data(control: BorrowedFd<'_>) -> bool {
+    use rustix::net::{RecvFlags, recv};
+    recv(control, &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT).is_ok_and(|(count, _)| count > 0)
 }
 
 /// Reads the start message; `None` when the starter went away without one.

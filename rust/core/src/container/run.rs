@@ -11,8 +11,8 @@ use super::create::{make, parse};
 use super::directory::ContainerDir;
 use super::interrupt::{Interrupt, deadline_after, never, pause};
 use super::pump::{Capture, Feed, pump};
-use super::start::{await_end, await_started, launch, spawn};
-use super::{remove, repair};
+use super::start::{await_end, await_started, launch};
+use super::{remove, repair, spare};
 use crate::{Error, ErrorKind, Result};
 
 /// How long a killed container may take to be gone.
@@ -49,7 +49,7 @@ pub fn run(
     }
     let (id, is_transient) = (spec.id.clone(), spec.auto_remove);
     // The shim comes to life on another processor while the directory is made.
-    let connection = spawn(&id)?;
+    let connection = spare::take_or_spawn()?;
     let (directory, lock) = make(container_dir)?;
     let locked = ctr_sys::lock::try_lock(lock.as_fd());
     let result = match locked {
@@ -88,9 +88,10 @@ fn start_and_collect(
     let (mut stderr, stderr_writer) = Capture::new()?;
     let mut fds = vec![(FdRole::Stdout, stdout_writer.as_fd()), (FdRole::Stderr, stderr_writer.as_fd())];
     fds.extend(stdin.iter().map(|stdin| (FdRole::Stdin, stdin.as_fd())));
-    launch(&connection, directory, spec, trash_dir, &lock, fds, None)?;
+    launch(&mut connection, directory, spec, trash_dir, &lock, fds, None)?;
     // Our copies would keep the pipes open, and the container locked.
     drop((stdin, stdout_writer, stderr_writer, lock));
+    spare::replenish();
     let collected = await_started(&mut connection, interrupt).and_then(|started| {
         let reply = pump(&mut connection, &mut feed, [&mut stdout, &mut stderr], interrupt)?;
         match reply {

@@ -1,6 +1,5 @@
 //! `start`: one shim for one container.
 
-use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -66,8 +65,8 @@ pub fn start(
     fds.extend(streams.stderr_sink.map(|fd| (FdRole::SinkStderr, fd)));
     let is_attached = !fds.is_empty() || streams.attach_stdin;
     let attach = is_attached.then_some(AttachRequest { stdin: streams.attach_stdin, is_lossless: true });
-    let mut connection = spawn(&spec.id)?;
-    launch(&connection, &directory, spec, trash_dir, &lock, fds, attach)?;
+    let mut connection = spawn()?;
+    launch(&mut connection, &directory, spec, trash_dir, &lock, fds, attach)?;
     // From here on only the shim holds it.
     drop(lock);
     let started = await_started(&mut connection, interrupt)?;
@@ -91,7 +90,7 @@ pub struct Started {
 
 /// Gives a spawned shim everything; the caller's copies of `lock` and `streams` are for the caller to close.
 pub fn launch(
-    connection: &Connection,
+    connection: &mut Connection,
     directory: &ContainerDir,
     spec: ContainerSpec,
     trash_dir: &Path,
@@ -111,22 +110,26 @@ pub fn launch(
     fds.extend(streams);
     let (roles, fds): (Vec<FdRole>, Vec<BorrowedFd<'_>>) = fds.into_iter().unzip();
     let request = StartRequest { version: SPEC_VERSION, spec, cgroups, attach };
-    connection.send(&ShimRequest::Start { request: Box::new(request), fds: roles }, &fds)
+    let request = ShimRequest::Start { request: Box::new(request), fds: roles };
+    match connection.send(&request, &fds) {
+        // A shim in reserve that was just tired of waiting.
+        Err(error) if error.kind == ErrorKind::ShimLost => {
+            *connection = spawn()?;
+            connection.send(&request, &fds)
+        }
+        other => other,
+    }
 }
 
 /// Starts a shim that waits for its start request, and ends when the connection is closed without one.
-pub fn spawn(id: &str) -> Result<Connection> {
+pub fn spawn() -> Result<Connection> {
     let executable = shim_program::executable()?;
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .map_err(|cause| Error::new(ErrorKind::Io, format!("cannot make a pair of sockets: {cause}")))?;
-    // For `ps`: whose shim it is.
-    let name = CString::new(&id[..id.len().min(12)]).unwrap_or_default();
-    ctr_sys::spawn_detached(executable.as_fd(), &[c"pyrust-ctr-shim", &name], &[], theirs.as_fd()).map_err(
-        |cause| Error {
-            errno: cause.raw_os_error(),
-            ..Error::new(ErrorKind::Io, format!("cannot start a shim: {cause}"))
-        },
-    )?;
+    ctr_sys::spawn_detached(executable.as_fd(), &[c"pyrust-ctr-shim"], &[], theirs.as_fd()).map_err(|cause| Error {
+        errno: cause.raw_os_error(),
+        ..Error::new(ErrorKind::Io, format!("cannot start a shim: {cause}"))
+    })?;
     Ok(Connection::new(ours))
 }
 
