@@ -1,16 +1,21 @@
 //! Cloning children: into their control groups and namespaces, with a channel for their reports.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ctr_spec::FailureKind;
+use ctr_spec::{Failure, FailureKind};
 use ctr_sys::process::{Child, clone_with_pidfd};
 
 use crate::cgroup::Entrance;
 use crate::failure::{Outcome, Step};
-use crate::init::report::{Handoff, Received, Reporter, channel};
+use crate::init::handoff::{Handoff, Received};
+use crate::init::report::{Reporter, channel};
 
 const ENOMEM: i32 = 12;
+const SIGKILL: i32 = 9;
+const SIGSYS: i32 = 31;
+/// Killed processes inside of a shared pid namespace are waited for this long: a tracer there can keep their ends.
+const REAP_LIMIT: Duration = Duration::from_millis(50);
 /// A first process whose program does not run after this long is stuck: in a pid namespace that it shares, others may
 /// have stopped it.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -24,29 +29,79 @@ pub struct Launched {
     pub received: Received,
 }
 
-/// Clones a child and waits until its program was executed; for `body` see [`begin`].
+/// Clones a child and waits until its program was executed; for the arguments see [`begin`].
 ///
 /// A child that failed has been reaped on return.
-pub fn launch(namespaces: u64, entrance: &Entrance, body: impl Fn(Reporter) -> i32) -> Outcome<Launched> {
-    let (child, handoff) = begin(namespaces, entrance, body)?;
+pub fn launch(
+    namespaces: u64,
+    entrance: &Entrance,
+    hands_over: bool,
+    body: impl Fn(Reporter) -> i32,
+) -> Outcome<Launched> {
+    let (child, mut handoff) = begin(namespaces, entrance, hands_over, body)?;
     match handoff.wait(START_LIMIT) {
-        Ok(received) => Ok(Launched { child, received }),
-        Err(failure) => {
-            end(&child);
-            Err(failure)
+        Ok(()) => {
+            let (child, received) = settle(child, handoff);
+            Ok(Launched { child, received })
         }
+        Err(failure) => Err(abandon(&child, handoff, failure)),
     }
 }
 
-/// Kills a child and reaps it.
-pub fn end(child: &Child) {
-    let _ = ctr_sys::process::signal(child.pidfd.as_fd(), 9);
-    let _ = exit_status(&child.pidfd, true);
+/// After the program was executed: the process that runs it, be it the child or its successor.
+fn settle(child: Child, handoff: Handoff) -> (Child, Received) {
+    let mut received = handoff.into_received();
+    match received.successor.take() {
+        Some(successor) => {
+            end(&child);
+            (successor, received)
+        }
+        None => (child, received),
+    }
+}
+
+/// Kills a child that nobody can trace, and reaps it; returns the signal that it died of.
+pub fn end(child: &Child) -> Option<i32> {
+    let _ = ctr_sys::process::signal(child.pidfd.as_fd(), SIGKILL);
+    exit_status(&child.pidfd, true).and_then(|(_, signal)| signal)
+}
+
+/// Ends a child whose program does not run, and its successor. Returns the failure, explained by how the child died.
+pub fn abandon(child: &Child, handoff: Handoff, failure: Failure) -> Failure {
+    let signal = end(child);
+    // A successor that we have not heard of yet sees the channel's end instead of our word.
+    let successor = handoff.into_received().successor;
+    if let Some(successor) = &successor {
+        let _ = ctr_sys::process::signal(successor.pidfd.as_fd(), SIGKILL);
+    }
+    let deadline = Instant::now() + REAP_LIMIT;
+    while has_children(child.pid, successor.as_ref()) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    if signal != Some(SIGSYS) {
+        return failure;
+    }
+    let detail = "the system call filter kills it; it must allow what a start needs, `clone` among it";
+    crate::failure::refused(FailureKind::BadRequest, "start a process", "", detail)
+}
+
+/// Reaps what can be reaped of a child's group and its successor; whether there is more.
+fn has_children(group: u32, successor: Option<&Child>) -> bool {
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    let mut ids = vec![WaitId::Pgid(Pid::from_raw(group as i32))];
+    ids.extend(successor.map(|child| WaitId::PidFd(child.pidfd.as_fd())));
+    ids.into_iter().any(|id| waitid(id, options).is_ok())
 }
 
 /// Clones a child. `body` runs in it and returns its exit status; it must wait until it has joined ([`Reporter::join`])
-/// before anything of the container's runs.
-pub fn begin(namespaces: u64, entrance: &Entrance, body: impl Fn(Reporter) -> i32) -> Outcome<(Child, Handoff)> {
+/// before anything of the container's runs. With `hands_over`, it becomes the program by [`crate::init::handover`].
+pub fn begin(
+    namespaces: u64,
+    entrance: &Entrance,
+    hands_over: bool,
+    body: impl Fn(Reporter) -> i32,
+) -> Outcome<(Child, Handoff)> {
     let (ours, reporter) = channel()?;
     let cgroup = entrance.v2.as_ref().map(AsFd::as_fd);
     let mut slot = Some((ours, reporter));
@@ -73,7 +128,10 @@ pub fn begin(namespaces: u64, entrance: &Entrance, body: impl Fn(Reporter) -> i3
     drop(reporter);
     let child = cloned.step(FailureKind::Internal, "clone a process", "")?;
     match join(entrance, joins_v2, child.pid, &ours) {
-        Ok(()) => Ok((child, Handoff::new(ours))),
+        Ok(()) => {
+            let predecessor = hands_over.then_some(child.pid);
+            Ok((child, Handoff::new(ours, predecessor)))
+        }
         Err(failure) => {
             end(&child);
             Err(failure)

@@ -15,8 +15,8 @@ pub struct Namespaces {
     pub new: u64,
     /// Namespaces of other processes to be joined by the child.
     pub joined: Vec<(OwnedFd, u64)>,
-    /// A pid namespace to be joined by the parent, for its children.
-    pub joined_pid: Option<OwnedFd>,
+    /// The pid namespace is joined, and so has processes already.
+    pub shares_pids: bool,
     /// The network namespace is new.
     pub has_own_network: bool,
     /// The UTS namespace is new.
@@ -30,7 +30,7 @@ pub fn resolve(spec: &NamespacesSpec) -> Outcome<Namespaces> {
     let mut resolved = Namespaces {
         new: namespace::MOUNT,
         joined: Vec::new(),
-        joined_pid: None,
+        shares_pids: false,
         has_own_network: spec.network == NamespaceMode::Private,
         has_own_uts: spec.uts == NamespaceMode::Private,
         has_host_ipc: spec.ipc == NamespaceMode::Host,
@@ -47,11 +47,8 @@ pub fn resolve(spec: &NamespacesSpec) -> Outcome<Namespaces> {
             NamespaceMode::Host => {}
             NamespaceMode::Process { pid, start_time } => {
                 let handle = open_process(*pid, *start_time)?;
-                if flag == namespace::PID {
-                    resolved.joined_pid = Some(handle);
-                } else {
-                    resolved.joined.push((handle, flag));
-                }
+                resolved.shares_pids |= flag == namespace::PID;
+                resolved.joined.push((handle, flag));
             }
         }
     }
@@ -59,7 +56,7 @@ pub fn resolve(spec: &NamespacesSpec) -> Outcome<Namespaces> {
 }
 
 impl Namespaces {
-    /// Joins the namespaces of other processes; in the child.
+    /// Joins the namespaces of other processes, that of pids for its children; in the child.
     pub fn join(&self) -> Outcome<()> {
         for (process, flag) in &self.joined {
             namespace::join(process.as_fd(), *flag).step(FailureKind::NamespaceGone, "join a namespace", "")?;

@@ -18,6 +18,22 @@ pub fn close_from(first: u32, only_mark: bool) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) }).map(drop)
 }
 
+/// Closes every descriptor from 3 on except one.
+///
+/// A program that owns others must not use, nor drop, them afterwards: for the last stretch of a process.
+///
+/// # Errors
+/// What `close_range(2)` reported.
+pub fn close_all_but(kept: BorrowedFd<'_>) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let kept = kept.as_raw_fd() as u32;
+    if kept > 3 {
+        // SAFETY: no memory is involved; ownership of descriptors is the documented duty of the caller.
+        check(unsafe { libc::syscall(libc::SYS_close_range, 3, kept - 1, 0) })?;
+    }
+    close_from(kept.max(2) + 1, false)
+}
+
 /// Takes ownership of an inherited descriptor, for the very start of a process; `None` when it is not open.
 #[must_use]
 pub fn take_inherited(fd: RawFd) -> Option<OwnedFd> {

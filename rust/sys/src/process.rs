@@ -26,6 +26,25 @@ pub fn clone_with_pidfd(
     into_cgroup: Option<BorrowedFd<'_>>,
     body: impl FnOnce() -> i32,
 ) -> io::Result<Child> {
+    clone(namespaces, libc::SIGCHLD, into_cgroup, body)
+}
+
+/// As [`clone_with_pidfd`], but the new process is the caller's sibling: its parent is the caller's parent, which alone can
+/// wait for it. It is born into the pid namespace that the caller has joined for its children.
+///
+/// # Errors
+/// As [`clone_with_pidfd`]; `ENOMEM` also when that pid namespace has come to its end.
+pub fn clone_sibling(body: impl FnOnce() -> i32) -> io::Result<Child> {
+    // With this flag the exit signal is the caller's own, and none may be named.
+    clone(libc::CLONE_PARENT as u64, 0, None, body)
+}
+
+fn clone(
+    flags: u64,
+    exit_signal: libc::c_int,
+    into_cgroup: Option<BorrowedFd<'_>>,
+    body: impl FnOnce() -> i32,
+) -> io::Result<Child> {
     // The link count of the task directory is two more than the number of threads.
     if rustix::fs::stat("/proc/self/task").is_ok_and(|status| status.st_nlink > 3) {
         return Err(io::Error::from_raw_os_error(libc::EDEADLK));
@@ -33,9 +52,9 @@ pub fn clone_with_pidfd(
     let mut pidfd: libc::c_int = -1;
     // SAFETY: all zeroes is the documented "nothing asked for" of `struct clone_args`.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
-    arguments.flags = namespaces | libc::CLONE_PIDFD as u64;
+    arguments.flags = flags | libc::CLONE_PIDFD as u64;
     arguments.pidfd = (&raw mut pidfd) as u64;
-    arguments.exit_signal = libc::SIGCHLD as u64;
+    arguments.exit_signal = exit_signal as u64;
     if let Some(cgroup) = into_cgroup {
         arguments.flags |= 0x2_0000_0000; // CLONE_INTO_CGROUP: libc's constant does not fit its own type
         arguments.cgroup = cgroup.as_raw_fd() as u64;
@@ -44,9 +63,9 @@ pub fn clone_with_pidfd(
     // process: its heap and locks are consistent.
     let made =
         match check(unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) }) {
-            // Behind a filter that hides clone3, as containers have it: the older call can do all but groups.
-            Err(error) if error.raw_os_error() == Some(libc::ENOSYS) && into_cgroup.is_none() => {
-                let flags = arguments.flags as libc::c_ulong | libc::SIGCHLD as libc::c_ulong;
+            // Behind a filter that hides or forbids clone3, as containers have it: the older call can do all but groups.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) && into_cgroup.is_none() => {
+                let flags = arguments.flags as libc::c_ulong | exit_signal as libc::c_ulong;
                 let zero: libc::c_ulong = 0;
                 // SAFETY: as above; without a stack of its own the child goes on with a copy of this one.
                 check(unsafe { libc::syscall(libc::SYS_clone, flags, zero, &raw mut pidfd, zero, zero) })?

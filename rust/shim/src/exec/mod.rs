@@ -1,4 +1,4 @@
-//! A further process in the running container: what happens between its clone and its `execve`.
+//! A further process in the running container: what happens between its clone and its `execve`; see [`handover`].
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,6 +9,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::cgroup::Entrance;
 use crate::failure::{Outcome, Step, exit_code_of};
+use crate::init::handover;
 use crate::init::program::{Program, Standard};
 use crate::init::report::{Report, Reporter};
 use crate::rootfs::Root;
@@ -47,16 +48,12 @@ pub fn run(mut plan: Plan<'_>) -> i32 {
 fn steps(plan: &mut Plan<'_>) -> Outcome<Infallible> {
     plan.reporter.die_with_supervisor()?;
     if let Some(value) = plan.spec.process.oom_score_adj {
-        // The host's /proc: the container's is not entered yet.
-        let text = value.to_string();
-        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        rustix::fs::open("/proc/self/oom_score_adj", flags, Mode::empty())
-            .and_then(|file| rustix::io::write(file, text.as_bytes()))
-            .step(FailureKind::LimitRefused, "set oom_score_adj", &text)?;
+        crate::rootfs::system::set_oom_score_adj(value)?;
     }
-    // The pid namespace was joined by the supervisor, for its children.
-    let others = namespace::MOUNT | namespace::NETWORK | namespace::IPC | namespace::UTS | namespace::CGROUP;
-    namespace::join(plan.init, others).step(FailureKind::NotRunning, "join the container's namespaces", "")?;
+    // Of pids for its children alone: nobody in the container sees this process.
+    let all =
+        namespace::MOUNT | namespace::NETWORK | namespace::IPC | namespace::UTS | namespace::CGROUP | namespace::PID;
+    namespace::join(plan.init, all).step(FailureKind::NotRunning, "join the container's namespaces", "")?;
     plan.reporter.join(plan.entrance)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(CWD, "/", flags, Mode::empty()).step(FailureKind::Internal, "open the root", "/")?;
@@ -73,7 +70,7 @@ fn steps(plan: &mut Plan<'_>) -> Outcome<Infallible> {
         makes_working_directory: false,
         reporter: &plan.reporter,
     };
-    program.become_it()
+    handover::run(&program, |identity| program.hand_off(identity))
 }
 
 /// The descriptors of streams that were given.

@@ -9,16 +9,20 @@
 //!   │ ◄───────────── Ready ────────────────── │ execve closes the socket: end of file is success
 //!   │ ◄───────────── Failed{failure} ──────── │ … or a step failed
 //! ```
+//!
+//! In a pid namespace that has processes already, another process becomes the program: see [`handover`].
 
 pub mod credentials;
 pub mod execute;
+pub mod handoff;
+pub mod handover;
 pub mod pid1;
 pub mod program;
 pub mod report;
 pub mod rlimits;
 
 use std::convert::Infallible;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use ctr_spec::{ContainerSpec, FailureKind, StdioMode};
 use ctr_sys::namespace;
@@ -27,7 +31,8 @@ use crate::cgroup::{Entrance, View};
 use crate::failure::{Outcome, Step, exit_code_of};
 use crate::namespaces::Namespaces;
 use crate::rootfs;
-use program::{Program, Standard};
+use crate::users::Identity;
+use program::{By, Program, Standard};
 use report::{Report, Reporter};
 use rootfs::dev::Shm;
 
@@ -72,6 +77,9 @@ fn steps(plan: &Plan<'_>) -> Outcome<Infallible> {
     if !has_v1 {
         enter_cgroups(plan)?;
     }
+    if let Some(value) = spec.process.oom_score_adj {
+        rootfs::system::set_oom_score_adj(value)?;
+    }
     plan.namespaces.join()?;
     if plan.namespaces.has_own_network {
         ctr_sys::loopback::bring_up().step(FailureKind::Internal, "bring up the loopback device", "lo")?;
@@ -79,7 +87,7 @@ fn steps(plan: &Plan<'_>) -> Outcome<Infallible> {
     if plan.namespaces.has_own_uts {
         name_host(spec)?;
     }
-    let (root, dev, proc_mount) = build_root(plan)?;
+    let (root, dev) = build_root(plan)?;
     let mut terminal = None;
     if let StdioMode::Terminal { rows, columns } = spec.stdio {
         let (master, slave) = rootfs::dev::open_terminal(&dev.devpts, rows, columns)?;
@@ -88,10 +96,6 @@ fn steps(plan: &Plan<'_>) -> Outcome<Infallible> {
         terminal = Some(slave);
     } else {
         plan.reporter.send(&Report::Mounted, &[dev.devpts.as_fd()]);
-    }
-    // Before masking, which may cover parts of /proc; through our own instance, never through a path.
-    if let Some(value) = spec.process.oom_score_adj {
-        rootfs::system::set_oom_score_adj(&proc_mount, value)?;
     }
     // Last of the mounts: what was bound may lie beneath these paths.
     rootfs::mask::make_readonly(&root, &spec.readonly_paths)?;
@@ -116,7 +120,10 @@ fn steps(plan: &Plan<'_>) -> Outcome<Infallible> {
         makes_working_directory: true,
         reporter: &plan.reporter,
     };
-    if spec.init { pid1::run(&program) } else { program.become_it() }
+    let rest = |identity: &Identity| {
+        if spec.init { pid1::run(&program, identity) } else { program.hand_off(identity) }
+    };
+    if plan.namespaces.shares_pids { handover::run(&program, rest) } else { rest(&program.prepare(By::Itself)?) }
 }
 
 /// Enters the groups, and makes them the root of what it sees.
@@ -134,21 +141,21 @@ fn name_host(spec: &ContainerSpec) -> Outcome<()> {
     }
 }
 
-fn build_root(plan: &Plan<'_>) -> Outcome<(rootfs::Root, rootfs::dev::Dev, OwnedFd)> {
+fn build_root(plan: &Plan<'_>) -> Outcome<(rootfs::Root, rootfs::dev::Dev)> {
     let spec = plan.spec;
     let shm = shared_memory(plan)?;
     // Shared sources are copied while this namespace still is the host's peer.
     let prepared = rootfs::mounts::prepare(&spec.mounts)?;
     rootfs::isolate_propagation()?;
     let root = rootfs::overlay::mount(&spec.root)?;
-    let proc_mount = rootfs::system::mount_proc(&root)?;
+    rootfs::system::mount_proc(&root)?;
     let dev = rootfs::dev::mount(&root, shm, spec.devices.allow_all)?;
     rootfs::system::mount_sys(&root, plan.views, spec.writable_sys)?;
     // Before the mounts that a person asked for: those may lie beneath a hidden path.
     rootfs::mask::hide(&root, &dev, &spec.root.hidden_paths)?;
     rootfs::files::inject(&root, &spec.files)?;
     rootfs::mounts::attach_all(&root, prepared)?;
-    Ok((root, dev, proc_mount))
+    Ok((root, dev))
 }
 
 /// Who shares the IPC namespace shares `/dev/shm` too: POSIX shared memory lives there.

@@ -8,18 +8,17 @@ use rustix::process::WaitOptions;
 use super::program::Program;
 use super::report::Report;
 use crate::failure::{Outcome, Step, exit_code_of};
+use crate::users::Identity;
 
 const SIGCHLD: i32 = 17;
 
-/// Gives up privileges, starts the program as a child and stays as its init.
-pub fn run(program: &Program<'_>) -> Outcome<Infallible> {
-    // Before the fork: PID 1 may do no more than the program.
-    let identity = program.prepare()?;
+/// Starts the prepared program as a child and stays as its init, which may do no more than the program.
+pub fn run(program: &Program<'_>, identity: &Identity) -> Outcome<Infallible> {
     // The change of credentials has cleared the wish.
     program.reporter.die_with_supervisor()?;
     let every_signal: Vec<i32> = (1..=64).collect();
     ctr_sys::signals::set_mask(&every_signal);
-    let child = ctr_sys::process::clone_with_pidfd(0, None, || match program.hand_off(&identity) {
+    let child = ctr_sys::process::clone_with_pidfd(0, None, || match program.hand_off(identity) {
         Ok(never) => match never {},
         Err(failure) => {
             let code = exit_code_of(&failure);

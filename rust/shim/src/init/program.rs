@@ -22,6 +22,15 @@ pub enum Standard<'a> {
     Terminal(OwnedFd),
 }
 
+/// Which process becomes the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The one that prepares it.
+    Itself,
+    /// One that it clones when it is prepared.
+    Successor,
+}
+
 /// A program that is about to run in this process.
 #[derive(Debug)]
 pub struct Program<'a> {
@@ -40,14 +49,9 @@ pub struct Program<'a> {
 }
 
 impl Program<'_> {
-    /// Becomes the program; returns only why not.
-    pub fn become_it(self) -> Outcome<Infallible> {
-        let identity = self.prepare()?;
-        self.hand_off(&identity)
-    }
-
-    /// Identity, limits and privileges. Afterwards this process is no more than the program will be.
-    pub fn prepare(&self) -> Outcome<Identity> {
+    /// Identity, limits, privileges and streams. Afterwards this process is no more than the program will be, apart from
+    /// its descriptors above 2.
+    pub fn prepare(&self, by: By) -> Outcome<Identity> {
         let process = self.process;
         let identity = users::resolve(&process.user, &users::read(self.root))?;
         let step = "enter the working directory";
@@ -66,7 +70,7 @@ impl Program<'_> {
             let owner = Some(rustix::fs::Uid::from_raw(identity.uid));
             rustix::fs::fchown(slave, owner, None).step(FailureKind::Internal, "own the terminal", "")?;
         }
-        rlimits::set(&process.rlimits, self.reporter)?;
+        rlimits::set(&process.rlimits, by, self.reporter)?;
         rustix::process::umask(Mode::from_raw_mode(process.umask.unwrap_or(0o022) & 0o777));
         let entered = rustix::process::fchdir(&directory);
         credentials::assume(process, &identity, self.seccomp)?;
@@ -78,14 +82,21 @@ impl Program<'_> {
         if !shown.to_bytes().starts_with(b"/") {
             return Err(refused(bad, step, &process.cwd, "it lies outside of the container"));
         }
+        self.connect_streams()?;
         Ok(identity)
     }
 
-    /// Streams, signals and the `execve`.
+    /// Session, terminal, signals and the `execve`.
     pub fn hand_off(&self, identity: &Identity) -> Outcome<Infallible> {
         // Fails only for a process that leads its group already, which then has what it needs.
         let _ = rustix::process::setsid();
-        self.connect_streams()?;
+        if matches!(self.standard, Standard::Terminal(_)) {
+            ctr_sys::signals::set_controlling_terminal(rustix::stdio::stdin()).step(
+                FailureKind::Internal,
+                "connect the standard streams",
+                "terminal",
+            )?;
+        }
         ctr_sys::signals::reset_all();
         ctr_sys::signals::set_mask(&[]);
         // The change of credentials has cleared the wish.
@@ -104,7 +115,7 @@ impl Program<'_> {
                 for number in 0..3 {
                     ctr_sys::fds::place(slave.as_fd(), number).step(FailureKind::Internal, step, "")?;
                 }
-                ctr_sys::signals::set_controlling_terminal(slave.as_fd()).step(FailureKind::Internal, step, "terminal")
+                Ok(())
             }
             Standard::Streams(streams) => {
                 // 0, 1 and 2 of the supervisor are /dev/null, and stay so where nothing was given.

@@ -1,18 +1,13 @@
 //! What a child tells the supervisor while it sets itself up.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
 
 use ctr_spec::{Failure, FailureKind};
-use ctr_sys::frame::{Received as Frame, Receiver};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Entrance;
 use crate::failure::{Outcome, Step, refused};
-
-/// Longest report.
-const MAX_BYTES: usize = 64 << 10;
 
 /// One message from a child.
 #[derive(Debug, Serialize, Deserialize)]
@@ -24,6 +19,8 @@ pub enum Report {
     },
     /// The root is built; comes with the container's devpts and, for a terminal, master and slave.
     Mounted,
+    /// The process that becomes the program was cloned; comes with its pidfd.
+    Inside,
     /// The next thing is the `execve`.
     Ready,
     /// A step failed.
@@ -53,6 +50,11 @@ impl Reporter {
             // 0 is whoever writes.
             rustix::io::write(tasks, b"0").step(FailureKind::Internal, step, "")?;
         }
+        self.await_word(step)
+    }
+
+    /// Waits for the supervisor's word that it has done its part of a step.
+    pub fn await_word(&self, step: &str) -> Outcome<()> {
         let mut byte = [0u8];
         loop {
             match rustix::io::read(&self.0, &mut byte) {
@@ -83,84 +85,16 @@ impl Reporter {
     }
 }
 
+impl AsFd for Reporter {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// A connected pair: the supervisor's end and the child's.
 pub fn channel() -> Outcome<(OwnedFd, Reporter)> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
     let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let (ours, theirs) = pair.step(FailureKind::Internal, "make the report channel", "")?;
     Ok((ours, Reporter(theirs)))
-}
-
-/// What the children's reports came to.
-#[derive(Debug, Default)]
-pub struct Received {
-    /// Warnings in their order.
-    pub warnings: Vec<String>,
-    /// Descriptors of [`Report::Mounted`].
-    pub fds: Vec<OwnedFd>,
-}
-
-/// The supervisor's side: what a child has reported on its way to the program.
-///
-/// A child that shares a pid namespace with the container's processes can be stopped by them at any moment, so nothing
-/// here waits without an end.
-#[derive(Debug)]
-pub struct Handoff {
-    channel: OwnedFd,
-    receiver: Receiver,
-    received: Received,
-    is_ready: bool,
-}
-
-impl Handoff {
-    /// Listens to the supervisor's end of a [`channel`].
-    pub fn new(channel: OwnedFd) -> Self {
-        Self { channel, receiver: Receiver::new(MAX_BYTES), received: Received::default(), is_ready: false }
-    }
-
-    /// Readable when [`Handoff::advance`] has something to do.
-    pub fn channel(&self) -> &OwnedFd {
-        &self.channel
-    }
-
-    /// Takes what is there, without waiting; true when the program was executed. Fails when a step of the child did.
-    pub fn advance(&mut self) -> Outcome<bool> {
-        let step = "hear from the container's init";
-        loop {
-            let frame = self.receiver.advance(self.channel.as_fd(), true).step(FailureKind::Internal, step, "")?;
-            let (bytes, fds) = match frame {
-                Frame::Incomplete => return Ok(false),
-                Frame::Closed if self.is_ready => return Ok(true),
-                Frame::Closed => {
-                    let detail = "it was killed before the program ran; its memory or process limit may be too low";
-                    return Err(refused(FailureKind::Internal, "start the container's init", "", detail));
-                }
-                Frame::Frame(bytes, fds) => (bytes, fds),
-            };
-            match serde_json::from_slice(&bytes) {
-                Ok(Report::Warning { text }) => self.received.warnings.push(text),
-                Ok(Report::Mounted) => self.received.fds = fds,
-                Ok(Report::Ready) => self.is_ready = true,
-                Ok(Report::Failed { failure }) => return Err(failure),
-                Err(error) => return Err(refused(FailureKind::Internal, step, "", &error.to_string())),
-            }
-        }
-    }
-
-    /// Waits until the program was executed or a step failed, but not longer than `limit`.
-    pub fn wait(mut self, limit: Duration) -> Outcome<Received> {
-        let deadline = Instant::now() + limit;
-        while !self.advance()? {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                let detail = "it did not come to run the program in time";
-                return Err(refused(FailureKind::Internal, "start the container's init", "", detail));
-            }
-            let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
-            let mut waited = [PollFd::new(&self.channel, PollFlags::IN)];
-            // Interrupted or not: what counts is what is there.
-            let _ = rustix::event::poll(&mut waited, Some(&timeout));
-        }
-        Ok(self.received)
-    }
 }

@@ -24,13 +24,12 @@ pub fn system_target(root: &Root, name: &str, step: &str) -> Outcome<OwnedFd> {
     })
 }
 
-/// Mounts a new proc instance, and returns it: writes go through it and never through a path of the image.
-pub fn mount_proc(root: &Root) -> Outcome<OwnedFd> {
+/// Mounts a new proc instance.
+pub fn mount_proc(root: &Root) -> Outcome<()> {
     let step = "mount /proc";
     let target = system_target(root, "proc", step)?;
     let mount = fresh("proc", &[], INERT).step(FailureKind::MountFailed, step, "/proc")?;
-    attach(mount.as_fd(), target.as_fd()).step(FailureKind::MountFailed, step, "/proc")?;
-    Ok(mount)
+    attach(mount.as_fd(), target.as_fd()).step(FailureKind::MountFailed, step, "/proc")
 }
 
 /// Mounts sysfs and, on it, what the container may see of its control groups.
@@ -98,20 +97,16 @@ fn mount_cgroups(directory: &OwnedFd, views: &[View], is_writable: bool) -> std:
     set_attributes(tmpfs.as_fd(), false, read_only, Propagation::Unchanged)
 }
 
-/// Writes `/proc/self/oom_score_adj` through our own proc instance.
-pub fn set_oom_score_adj(proc_mount: &OwnedFd, value: i32) -> Outcome<()> {
-    use rustix::fs::{OFlags, ResolveFlags};
+/// Writes `/proc/self/oom_score_adj` of the host's `/proc`: to be called before the mounts are the container's.
+pub fn set_oom_score_adj(value: i32) -> Outcome<()> {
+    use rustix::fs::OFlags;
     let text = value.to_string();
     let step = "set oom_score_adj";
-    // `self` is itself a magic-free symbolic link of procfs; nothing else may be crossed.
-    let opened = rustix::fs::openat2(
-        proc_mount,
-        "self/oom_score_adj",
-        OFlags::WRONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-        ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS,
-    )
-    .step(FailureKind::LimitRefused, step, &text)?;
+    let opened = rustix::fs::open("/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).step(
+        FailureKind::LimitRefused,
+        step,
+        &text,
+    )?;
     match rustix::io::write(opened, text.as_bytes()) {
         Ok(_) => Ok(()),
         Err(Errno::ACCESS | Errno::PERM) => {

@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ctr_spec::{ExecExit, ExecSpec, Failure, FailureKind, FdRole, SPEC_VERSION, ShimReply};
-use ctr_sys::namespace;
 use ctr_sys::process::Child;
 
 use super::Supervisor;
 use crate::exec::{self, borrow};
 use crate::failure::{Outcome, Step, refused};
-use crate::init::report::Handoff;
-use crate::launch::{begin, end, exit_status};
+use crate::init::handoff::Handoff;
+use crate::launch::{abandon, begin, end, exit_status};
 use crate::namespaces::is_exiting;
 use crate::request::Descriptors;
 use crate::rootfs::dev::open_terminal;
@@ -46,6 +45,10 @@ fn ended_meanwhile() -> Failure {
     refused(FailureKind::NotRunning, "start a process", "", "the container ended meanwhile")
 }
 
+fn time_was_over() -> Failure {
+    refused(FailureKind::Internal, "start a process", "", "its time was over before the program ran")
+}
+
 impl Exec {
     /// Readable when [`Supervisor::hear_exec`] has something to do.
     pub(super) fn interest(&self) -> &OwnedFd {
@@ -64,7 +67,10 @@ impl Exec {
         if let Some(group) = &self.group {
             let _ = ctr_sys::cgroupfs::kill(group);
         }
-        let _ = ctr_sys::process::signal(self.child.pidfd.as_fd(), 9);
+        let successor = self.starting.as_ref().and_then(|starting| starting.handoff.successor());
+        for child in [Some(&self.child), successor].into_iter().flatten() {
+            let _ = ctr_sys::process::signal(child.pidfd.as_fd(), 9);
+        }
     }
 }
 
@@ -81,7 +87,6 @@ impl Supervisor {
             let detail = "the version is unknown or there is no program to run";
             return Err(refused(FailureKind::BadRequest, "start a process", "", detail));
         }
-        self.enter_pid_namespace()?;
         let id = self.next_exec;
         self.next_exec += 1;
         let streams = [FdRole::Stdin, FdRole::Stdout, FdRole::Stderr].map(|role| descriptors.take(role));
@@ -100,7 +105,7 @@ impl Supervisor {
             .entrance(group.as_deref())
             .step(FailureKind::NotRunning, "open the control groups", "")
             .and_then(|entrance| {
-                begin(0, &entrance, |reporter| {
+                begin(0, &entrance, true, |reporter| {
                     exec::run(exec::Plan {
                         spec,
                         init: self.init.pidfd.as_fd(),
@@ -140,11 +145,20 @@ impl Supervisor {
         let Some(exec) = self.execs.iter_mut().find(|exec| exec.id == id) else { return };
         let Some(starting) = &mut exec.starting else { return self.reap_exec(id) };
         match starting.handoff.advance() {
+            // It was killed already, and what it has said since does not count.
+            Ok(false) if exec.timed_out => self.abandon_exec(id, time_was_over()),
             Ok(false) => {}
             Ok(true) => {
                 exec.started = Instant::now();
-                let pid = exec.child.pid;
-                if let Some(Starting { client, is_detached, terminal, .. }) = exec.starting.take() {
+                if let Some(Starting { client, is_detached, terminal, handoff }) = exec.starting.take() {
+                    if let Some(successor) = handoff.into_received().successor {
+                        end(&exec.child);
+                        exec.child = successor;
+                    }
+                    if exec.timed_out {
+                        exec.kill();
+                    }
+                    let pid = exec.child.pid;
                     let roles = terminal.iter().map(|_| FdRole::Terminal).collect();
                     let sent: Vec<BorrowedFd<'_>> = terminal.iter().map(AsFd::as_fd).collect();
                     self.tell(client, &ShimReply::ExecStarted { pid, fds: roles }, &sent);
@@ -155,7 +169,7 @@ impl Supervisor {
             }
             Err(mut failure) => {
                 if exec.timed_out {
-                    failure.detail = "its time was over before the program ran".into();
+                    failure = time_was_over();
                 } else if is_exiting(self.init.pid) {
                     failure = ended_meanwhile();
                 }
@@ -165,10 +179,12 @@ impl Supervisor {
     }
 
     /// Ends an exec whose program does not run, and tells why.
-    fn abandon_exec(&mut self, id: u64, failure: Failure) {
+    fn abandon_exec(&mut self, id: u64, mut failure: Failure) {
         let Some(index) = self.execs.iter().position(|exec| exec.id == id) else { return };
         let exec = self.execs.remove(index);
-        end(&exec.child);
+        if let Some(starting) = exec.starting {
+            failure = abandon(&exec.child, starting.handoff, failure);
+        }
         if let Some(group) = &exec.group {
             let _ = ctr_sys::cgroupfs::remove(group);
         }
@@ -181,19 +197,6 @@ impl Supervisor {
         if let Some(id) = self.execs.iter().find(|exec| is_its(exec)).map(|exec| exec.id) {
             self.abandon_exec(id, refused(FailureKind::Internal, "start a process", "", "nobody waits for it"));
         }
-    }
-
-    /// Children of this process land in the container's pid namespace from now on; done when first needed.
-    fn enter_pid_namespace(&mut self) -> Outcome<()> {
-        if self.has_own_pids() && !self.has_joined_pids {
-            namespace::join(self.init.pidfd.as_fd(), namespace::PID).step(
-                FailureKind::NotRunning,
-                "join the container's namespaces",
-                "",
-            )?;
-            self.has_joined_pids = true;
-        }
-        Ok(())
     }
 
     /// Tells how an exec ended, when it did.

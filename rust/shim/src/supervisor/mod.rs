@@ -62,8 +62,6 @@ struct Supervisor {
     next_client: u64,
     execs: Vec<Exec>,
     next_exec: u64,
-    /// Children of ours land in the container's pid namespace.
-    has_joined_pids: bool,
     deadline: Option<Instant>,
     timed_out: bool,
     started: Instant,

@@ -8,7 +8,6 @@ use ctr_spec::{
     ExitRecord, Failure, FailureKind, FdRole, NamespaceMode, SPEC_VERSION, ShimReply, StartRequest, StartedRecord,
     StdioMode, files,
 };
-use ctr_sys::namespace;
 use rustix::fs::Mode;
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -135,7 +134,6 @@ pub fn start(
         next_client: STARTER + 1,
         execs: Vec::new(),
         next_exec: 1,
-        has_joined_pids: false,
         timed_out: false,
         started,
         started_at_ns,
@@ -223,15 +221,8 @@ fn begin(
     }
     let entrance = cgroups.entrance(None).step(FailureKind::Internal, "open the control groups", "")?;
     let views = cgroups.views();
-    if let Some(process) = &namespaces.joined_pid {
-        namespace::join(process.as_fd(), namespace::PID).step(
-            FailureKind::NamespaceGone,
-            "join the pid namespace",
-            "",
-        )?;
-    }
     let streams_borrowed: [Option<BorrowedFd<'_>>; 3] = borrow(&streams);
-    let launched = launch(namespaces.new, &entrance, |reporter| {
+    let launched = launch(namespaces.new, &entrance, namespaces.shares_pids, |reporter| {
         init::run(&init::Plan {
             spec,
             namespaces,

@@ -71,3 +71,19 @@ fn memory_of_a_waiting_shim() {
     running.signal(9, false);
     running.wait();
 }
+
+#[test]
+#[ignore = "a measurement"]
+fn exec_to_exit() {
+    needs_root!();
+    let running = Container::new(&["sleep", "100"]).start();
+    let mut ended = Vec::new();
+    for _ in 0..5 * ROUNDS {
+        let before = Instant::now();
+        assert_eq!(running.exec(&["/bin/true"]).unwrap().0.exit_code, 0);
+        ended.push(before.elapsed());
+    }
+    show("an exec, to its exit", ended);
+    running.signal(9, false);
+    running.wait();
+}

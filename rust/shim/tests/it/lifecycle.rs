@@ -2,14 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use ctr_spec::{FailureKind, ShimReply, ShimRequest, StartedRecord, files};
+use ctr_spec::{ExecSpec, FailureKind, NamespaceMode, SPEC_VERSION, ShimReply, ShimRequest, StartedRecord, files};
 
-use crate::harness::{Container, sh};
+use crate::harness::{Container, Running, process, sh};
 use crate::needs_root;
 
 fn shim_pid(directory: &std::path::Path) -> u32 {
@@ -17,9 +17,59 @@ fn shim_pid(directory: &std::path::Path) -> u32 {
     serde_json::from_slice::<StartedRecord>(&text).unwrap().shim_pid
 }
 
-fn open(pid: u32) -> std::os::fd::OwnedFd {
+fn open(pid: u32) -> OwnedFd {
     let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
     rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap()
+}
+
+fn ends(process: &OwnedFd) -> bool {
+    let mut waited = [rustix::event::PollFd::new(process, rustix::event::PollFlags::IN)];
+    let limit = rustix::event::Timespec { tv_sec: 5, tv_nsec: 0 };
+    rustix::event::poll(&mut waited, Some(&limit)).unwrap() == 1
+}
+
+/// What the killed shim could not do, the next comer does.
+fn clean_up_after_killed_shim(running: &Running) {
+    for dir in &running.container.cgroups.dirs {
+        let path = std::path::Path::new(&dir.mount).join(&dir.parent).join(&dir.name);
+        ctr_sys::cgroupfs::kill(&path).unwrap();
+        ctr_sys::cgroupfs::remove(&path).unwrap();
+        let _ = fs::remove_dir(path.parent().unwrap());
+    }
+}
+
+/// In the host's pid namespace nothing but the supervisor's death ends them; so in that of another container.
+#[test]
+fn a_killed_shim_takes_execs_and_joined_containers_along() {
+    needs_root!();
+    let first = Container::new(&["sleep", "1000"]).start();
+    for mode in [NamespaceMode::Host, NamespaceMode::Process { pid: first.pid, start_time: 0 }] {
+        let mut container = Container::new(&["sleep", "1000"]);
+        container.spec.namespaces.pid = mode;
+        container.spec.process.user.name = "app".into();
+        let running = container.start();
+        let mut program = process(&["sleep", "1000"]);
+        program.user.name = "app".into();
+        let spec = ExecSpec {
+            version: SPEC_VERSION,
+            id: "e".repeat(64),
+            process: program,
+            terminal: None,
+            is_privileged: false,
+            timeout_ms: None,
+        };
+        let request = ShimRequest::Exec { spec: Box::new(spec), fds: Vec::new(), detach: true };
+        let ShimReply::ExecStarted { pid, .. } = running.ask(&request, &[]).1 else { panic!("not started") };
+        assert_eq!(fs::read_to_string(format!("/proc/{pid}/comm")).unwrap(), "sleep\n");
+        let processes = [open(running.pid), open(pid)];
+        let shim = open(shim_pid(&running.container.directory()));
+        ctr_sys::process::signal(shim.as_fd(), 9).unwrap();
+        let ended: Vec<bool> = processes.iter().map(ends).collect();
+        clean_up_after_killed_shim(&running);
+        assert_eq!(ended, [true, true]);
+    }
+    first.signal(9, false);
+    first.wait();
 }
 
 #[test]
@@ -33,17 +83,9 @@ fn a_killed_shim_takes_the_container_along() {
         let program = open(running.pid);
         let shim = open(shim_pid(&running.container.directory()));
         ctr_sys::process::signal(shim.as_fd(), 9).unwrap();
-        let mut waited = [rustix::event::PollFd::new(&program, rustix::event::PollFlags::IN)];
-        let limit = rustix::event::Timespec { tv_sec: 5, tv_nsec: 0 };
-        let ended = rustix::event::poll(&mut waited, Some(&limit)).unwrap();
-        // What the killed shim could not do, the next comer does.
-        for dir in &running.container.cgroups.dirs {
-            let path = std::path::Path::new(&dir.mount).join(&dir.parent).join(&dir.name);
-            ctr_sys::cgroupfs::kill(&path).unwrap();
-            ctr_sys::cgroupfs::remove(&path).unwrap();
-            let _ = fs::remove_dir(path.parent().unwrap());
-        }
-        assert_eq!(ended, 1, "the program still runs");
+        let ended = ends(&program);
+        clean_up_after_killed_shim(&running);
+        assert!(ended, "the program still runs");
         let lock = File::open(running.container.directory().join(files::LOCK)).unwrap();
         assert!(!ctr_sys::lock::is_locked(lock.as_fd()).unwrap());
     }

@@ -9,5 +9,6 @@ mod harness;
 mod isolation;
 mod lifecycle;
 mod limits;
+mod newcomers;
 mod process;
 mod streams;
