@@ -289,6 +289,20 @@ def test_a_running_container_is_only_removed_by_force(engine: Engine) -> None:
     assert engine.containers.list(all=True) == []
 
 
+def test_the_end_of_a_container_whose_folder_is_just_deleted_is_seen(
+    engine: Engine, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = sleeping(engine)
+    wait = runtime.wait_container
+
+    def see_a_half_deleted_folder(container_dir: str, timeout_s: float | None = None) -> None:
+        wait(container_dir, timeout_s)
+
+    monkeypatch.setattr(runtime, "wait_container", see_a_half_deleted_folder)
+    container.remove(force=True)
+    assert engine.containers.list(all=True) == []
+
+
 def test_a_deaf_program_is_killed(engine: Engine) -> None:
     container = engine.containers.create(IMAGE, ["trap", "60"])
     container.start()

@@ -58,6 +58,9 @@ def kill_and_wait(context: ContainerContext, row: ContainerRow) -> None:
 def _ends(context: ContainerContext, directory: str, timeout_s: float | None) -> bool:
     """Waits for the end of a container that was running."""
     try:
-        return context.runtime.wait_container(directory, timeout_s) is not None
+        if context.runtime.wait_container(directory, timeout_s) is not None:
+            return True
     except (NotFound, ShimLost):
         return True  # its shim removed it, or died: whoever looks next repairs it
+    # A folder that its shim is just deleting reads like one of a container that was never started.
+    return context.runtime.probe_container(directory).state != "running"
