@@ -225,8 +225,14 @@ def _umoci(tmp_path: Path, archives: Sequence[bytes]) -> dict[str, Node]:
 
 def _podman(tmp_path: Path, archives: Sequence[bytes]) -> dict[str, Node]:
     # Its run directory must have a name of at most 50 characters.
-    with tempfile.TemporaryDirectory(prefix="podman") as run_directory:
-        return _podman_in(Path(run_directory), tmp_path, archives)
+    locks = Path("/dev/shm/libpod_lock")
+    had_locks = locks.exists()
+    try:
+        with tempfile.TemporaryDirectory(prefix="podman") as run_directory:
+            return _podman_in(Path(run_directory), tmp_path, archives)
+    finally:
+        if not had_locks:
+            locks.unlink(missing_ok=True)
 
 
 def _podman_in(run_directory: Path, tmp_path: Path, archives: Sequence[bytes]) -> dict[str, Node]:
