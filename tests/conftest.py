@@ -73,9 +73,18 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
         yield from _watched(request)
 
 
+def _release_reserve() -> None:
+    """Ends the shims that the core keeps ready on purpose."""
+    from pyrust_ctr import _core
+
+    _core.release_spare_shims()
+
+
 def _watched(request: pytest.FixtureRequest) -> Iterator[None]:
+    _release_reserve()
     before = leaks.look()
     yield
+    _release_reserve()
     if request.node.stash.get(_FAILED, False):
         # The failure's traceback keeps what the test had open.
         before = replace(before, descriptors=frozenset())
