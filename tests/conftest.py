@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if os.environ.get("CI") == "true" and not IS_ROOT:
         pytest.exit("continuous integration must run as root: the tests that prove most need it", 1)
     if config.option.basetemp is None:
-        # A folder of this session's own: sessions that share one clear away each other's files.
+        # A folder of the run's own: runs that share one clear away each other's files.
         folder = tempfile.mkdtemp(prefix="pyrust-ctr-tests-")
         config.option.basetemp = folder
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
