@@ -61,6 +61,18 @@ def test_fork_bomb_of_an_exec_with_a_timeout(engine: Engine, busybox: str) -> No
     _ends(container)
 
 
+def test_fork_bomb_of_an_exec_beneath_a_program_that_does_not_reap(engine: Engine, busybox: str) -> None:
+    container = engine.containers.create(busybox, ["sleep", "100"], pids_limit=64)
+    container.start()
+    assert container.exec(["sh", "-c", f"{BOMB} >/dev/null 2>&1"], timeout=1).timed_out
+    # The dead still count, and an exec has room or says what is in its way.
+    try:
+        assert container.exec(["echo", "alive"]).stdout == b"alive\n"
+    except LimitRefused as refusal:
+        assert "limit of processes" in refusal.message
+    _ends(container)
+
+
 def _first_words(container: Container) -> bytes:
     """As soon as the limit of processes leaves room for an exec again."""
     deadline = time.monotonic() + 10
